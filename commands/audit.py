@@ -57,6 +57,11 @@ SHOWN = 20
     help="Write the findings to this file, one JSON line each.  [default: the first ones are "
     "printed]",
 )
+@click.option(
+    "--propose",
+    is_flag=True,
+    help="Propose the better values of the findings, for `catalograph review` to decide.",
+)
 @pass_context
 def audit(
     context: Context,
@@ -65,23 +70,29 @@ def audit(
     properties: tuple[str, ...],
     limit: int | None,
     out: Path | None,
+    propose: bool,
 ) -> None:
     """Find stored values, images and titles that are probably wrong.
 
     Each asserted or accepted value is judged by the rest of its item: by experts that leave out
     the item itself if they have learned from it. Images and titles are looked at if all items and
-    properties are. The findings are ordered by expected gain: how much more probable what is
-    proposed is than what is stored. Nothing is changed.
+    properties are. Values that other sources or reviewers contradict are found, too. The findings
+    are ordered by expected gain: how much more probable what is proposed is than what is stored.
+    Nothing is changed. What a person has kept is not found again.
 
     \b
     Example:
       catalograph audit --property colour --out findings.jsonl
+      catalograph audit --propose
     """
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"the folder {out.parent} for {out.name} does not exist: create it first")
     # Imported only now, so that a wrong option is reported without loading PyTorch.
+    from kg.source_conflicts import conflicts
+    from schema.ledger_proposals import ProposalRecords
     from serving.asking import indexes_of
     from serving.audit import audit as run_audit
+    from serving.audit.proposing import KeptValues
     from serving.items import CatalogItems
     from serving.loading import load_regions, load_scorer
 
@@ -91,6 +102,8 @@ def audit(
     snapshot = home.snapshot(details=scorer.reads_details)
     ontology = home.ontology()
     _check_properties(properties, {*ontology.properties, *snapshot.properties})
+    with home.store(read_only=True) as store:
+        contradicted = list(conflicts(store, ontology))
     indexes = indexes_of(snapshot, dict.fromkeys(items)) if items else None
     catalogue = CatalogItems(snapshot, home.image_files(), load_regions(home, scorer))
     if scorer.reads_pixels:
@@ -104,24 +117,66 @@ def audit(
             ontology,
             indexes=indexes,
             properties=set(properties) or None,
+            conflicts=contradicted,
             progress=progress,
         )
-    findings = found.findings if limit is None else found.findings[:limit]
+    with home.ledger() as ledger:
+        kept = KeptValues(ProposalRecords(ledger), ontology)
+    new = [each for each in found.findings if not kept.has(each)]
+    findings = new if limit is None else new[:limit]
     if out is not None:
         with atomic_file(out) as temporary, temporary.open("w", encoding="utf-8") as file:
             for each in findings:
                 file.write(json.dumps(each.as_dict(), ensure_ascii=False) + "\n")
+    proposed = _propose(home, findings, scorer.name) if propose else None
     kinds = Counter(each.kind.value for each in findings)
     document = {
         "model": scorer.name,
         "findings": len(findings),
         "kinds": dict(sorted(kinds.items())),
+        "kept": len(found.findings) - len(new),
+        "proposals": proposed,
         **found.looked.as_dict(),
         "first": [each.as_dict() for each in findings[:SHOWN]],
         "out": None if out is None else str(out),
         "seconds": round(time.monotonic() - started, 2),
     }
-    context.emit(document, *_lines(findings, kinds, found.looked, out))
+    lines = [*_lines(findings, kinds, found.looked, out)]
+    if document["kept"]:
+        lines.append(f"left out, since people have kept the values: {document['kept']:,}")
+    if proposed is not None:
+        lines += _lines_of_proposals(proposed)
+    context.emit(document, *lines)
+
+
+def _propose(home: Home, findings: Sequence[Finding], model: str) -> dict[str, Any]:
+    """Record findings as the proposals of a run, and return what became of them."""
+    from schema.proposals import RunKind
+    from serving.audit.proposing import proposals_of
+    from serving.review.session import open_review
+
+    not_proposed: Counter[str] = Counter()
+    proposals = list(proposals_of(findings, model, not_proposed))
+    with open_review(home) as review:
+        review.expire()
+        run = review.begin(RunKind.AUDIT, report={"model": model})
+        made = review.add_all(run, proposals)
+        review.end(run)
+    not_proposed.update({str(reason): count for reason, count in made.not_written.items()})
+    return {
+        "run": run.id,
+        "added": made.added,
+        "replaced": made.replaced,
+        "not_proposed": dict(sorted(not_proposed.items())),
+    }
+
+
+def _lines_of_proposals(proposed: dict[str, Any]) -> Iterator[str]:
+    yield f"proposed: {proposed['added']:,}; `catalograph review list --origin audit` has them"
+    if proposed["not_proposed"]:
+        told = ", ".join(f"{name} {count:,}" for name, count in proposed["not_proposed"].items())
+        yield f"not proposed: {told}"
+    yield f"`catalograph undo {proposed['run']}` takes this back"
 
 
 def _check_properties(names: Sequence[str], known: set[str]) -> None:

@@ -44,7 +44,7 @@ from schema.ledger_proposals import ProposalRecords
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback
 from schema.property_maps import propose_map, unknown_properties, write_map
-from schema.proposals import DECIDED, ProposalFilter
+from schema.proposals import DECIDED, PREDICTIONS, ProposalFilter
 from serving.asking import Asking, CellPlan, plan_missing, plan_named
 from serving.calibration import Calibration
 from serving.completion import CompletionOptions, complete_cells
@@ -411,7 +411,9 @@ def _wait_for_writer(context: Context, home: Home) -> None:
 def _drifting(context: Context, home: Home, model: str) -> Drifting:
     """Return which properties are right less often than promised, and say so."""
     with home.ledger() as ledger:
-        decided = ProposalRecords(ledger).find(ProposalFilter(model=model, states=DECIDED))
+        decided = ProposalRecords(ledger).find(
+            ProposalFilter(model=model, states=DECIDED, origins=PREDICTIONS)
+        )
     found = drifts(decided)
     for drift in found:
         context.note(drift.told())

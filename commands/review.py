@@ -23,7 +23,13 @@ from commands.review_options import (
     value_option,
 )
 from schema.errors import ProposalConflictError, UsageError
-from schema.proposals import DECIDED, OPEN, ProposalFilter, ProposalState
+from schema.proposals import (
+    DECIDED,
+    OPEN,
+    PREDICTIONS,
+    ProposalFilter,
+    ProposalState,
+)
 
 if TYPE_CHECKING:
     from schema.ledger_proposals import ProposalRecords
@@ -92,7 +98,7 @@ def list_proposals(
             each.id,
             each.item,
             each.property,
-            shortened(" | ".join(each.decided or each.values), SHOWN_TEXT),
+            shortened(_told_values(each), SHOWN_TEXT),
             f"{each.probability:.1%}",
             each.decision,
             each.state,
@@ -109,6 +115,12 @@ def list_proposals(
         "waiting": delayed.waiting,
     }
     context.emit(document, *lines)
+
+
+def _told_values(proposal: Proposal) -> str:
+    """Return what is proposed or was decided, after what it replaces."""
+    told = " | ".join(proposal.decided or proposal.values)
+    return f"{' | '.join(proposal.replaces)} → {told}" if proposal.replaces else told
 
 
 @review.command()
@@ -152,6 +164,7 @@ def show(context: Context, targets: tuple[str, ...]) -> None:
         f"title: {document['title'] or '(none)'}",
         *(f"image: {path}" for path in document["images"]),
         *(f"stored: {each['value']} ({each['rank']}, {each['source']})" for each in stored),
+        *(f"replaces: {value}" for value in proposal.replaces),
         *(f"candidate: {each.value} {each.probability:.1%}" for each in proposal.candidates),
         f"decision of {proposal.model or proposal.origin}: {proposal.decision}",
         *(f"evidence: {name}: {told}" for name, told in proposal.evidence.items() if told),
@@ -188,7 +201,8 @@ def accept(
 ) -> None:
     """Accept one proposal or all of a filter: they are right.
 
-    They are accepted statements from now on, and what is learned next learns from them.
+    They are accepted statements from now on, and what is learned next learns from them. Stored
+    values that they replace are rejected.
 
     \b
     Example:
@@ -210,7 +224,8 @@ def reject(
 ) -> None:
     """Reject one proposal or all of a filter: they are wrong.
 
-    They are not proposed for these cells again.
+    They are not proposed for these cells again. Stored values that they would replace are kept, and
+    are not found to be wrong again.
 
     \b
     Example:
@@ -265,7 +280,8 @@ def edit(
 ) -> None:
     """Correct a proposal: the value is another one.
 
-    It is an accepted statement from now on, and what was proposed counts as rejected.
+    It is an accepted statement from now on, and what was proposed counts as rejected; so do stored
+    values that were to be replaced.
 
     \b
     Example:
@@ -316,21 +332,26 @@ def stats(context: Context, /, since: str | None, **filters: Any) -> None:
     """Compare what was promised with what people decided.
 
     The precision of what was decided, with an interval of 95%, beside the mean probability: by
-    property, model, band of probability and decision; and what decisions alone prove.
+    origin, and, of predictions, by property, model, band of probability and decision; and what
+    decisions alone prove. With --origin, all of that is about these origins.
 
     \b
     Example:
       catalograph review stats --since 2026-01-01
     """
     from schema.ledger_proposals import ProposalRecords
-    from serving.review.statistics import by_kind, drifts, proven_by_decisions
+    from serving.review.statistics import by_kind, by_origin, drifts, proven_by_decisions
 
     wanted = ProposalFilter(**filters, states=DECIDED, since=_moment(since))
     with context.home().ledger() as ledger:
         records = ProposalRecords(ledger)
         found = records.find(wanted)
         states = records.counts_by_state(ProposalFilter(**filters))
-    kinds = by_kind(found)
+    origins = by_origin(found)
+    decided = len(found)
+    if not filters["origins"]:
+        found = [each for each in found if each.origin in PREDICTIONS]
+    kinds = {"origin": origins, **by_kind(found)}
     proven = {
         name: [
             {"precision": each.precision, "probability": round(each.probability, 6)}
@@ -341,7 +362,7 @@ def stats(context: Context, /, since: str | None, **filters: Any) -> None:
     drifting = drifts(found)
     document = {
         "states": {str(state): count for state, count in sorted(states.items())},
-        "decided": len(found),
+        "decided": decided,
         **{
             f"by_{kind}": {name: each.as_dict() for name, each in names.items()}
             for kind, names in kinds.items()
@@ -408,7 +429,7 @@ def _decide(
             found = opened.records.find(ProposalFilter(**filters, states=OPEN))
             is_one = filters["item"] is not None and filters["property"] is not None
             if len(found) > 1 or not is_one:
-                _confirm(len(found), done, yes)
+                _confirm(found, done, yes)
         decide = {"accepted": opened.accept, "rejected": opened.reject, "skipped": opened.skip}
         report = decide[done](found, reviewer_name(by))
         # What is rejected or skipped was not trusted before, and is not afterwards.
@@ -416,13 +437,16 @@ def _decide(
     _emit(context, done, report)
 
 
-def _confirm(count: int, done: str, yes: bool) -> None:
+def _confirm(proposals: Sequence[Proposal], done: str, yes: bool) -> None:
     """Ask before many proposals are changed; raises UsageError where nobody can answer."""
-    if yes or not count:
+    if yes or not proposals:
         return
+    told = f"{len(proposals):,} proposals"
+    if replacing := sum(bool(each.replaces) for each in proposals):
+        told += f" ({replacing:,} in the place of stored values)"
     if not sys.stdin.isatty():
-        raise UsageError(f"{count:,} proposals would be {done}: repeat with --yes")
-    if not click.confirm(f"{count:,} proposals will be {done}. Go on?", err=True):
+        raise UsageError(f"{told} would be {done}: repeat with --yes")
+    if not click.confirm(f"{told} will be {done}. Go on?", err=True):
         raise UsageError("nothing was changed")
 
 
@@ -435,8 +459,8 @@ def _follow(
     if report.expired and named:
         each = named[0]
         raise ProposalConflictError(
-            f"proposal {each.id} ({each.item}, {each.property}) has expired: a source states the "
-            "cell by now, or the item is gone"
+            f"proposal {each.id} ({each.item}, {each.property}) has expired: other values of the "
+            "cell are stored by now, or the item is gone"
         )
     if report.changed and follows:
         bring_up_to_date(context.home(), opened.store, report.run)
@@ -452,7 +476,7 @@ def _emit(
 ) -> None:
     lines = [f"{done}: {report.changed:,}", *told]
     if report.expired:
-        lines.append(f"expired, since a source states the cell by now: {report.expired:,}")
+        lines.append(f"expired, since other values are stored by now: {report.expired:,}")
     if report.changed or report.expired:
         lines.append(f"`catalograph undo {report.run}` takes this back")
     document = {"run": report.run, done: report.changed, "expired": report.expired}

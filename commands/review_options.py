@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from commands.base import Context, FiniteRange
-from schema.proposals import ProposalOrder, ProposalState
+from schema.proposals import ProposalOrder, ProposalOrigin, ProposalState
 
 if TYPE_CHECKING:
     from schema.ledger_proposals import Delayed
@@ -20,6 +20,13 @@ CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
 PROBABILITY = FiniteRange(0, 1)
 
 
+def _origins(
+    context: click.Context, option: click.Parameter, names: Sequence[str]
+) -> tuple[ProposalOrigin, ...] | None:
+    """Return the origins that are named; None without any, as with other filters."""
+    return tuple(map(ProposalOrigin, names)) or None
+
+
 def filter_options(function: CommandFunction) -> CommandFunction:
     """Add the options that say which proposals are meant."""
     options = (
@@ -27,6 +34,14 @@ def filter_options(function: CommandFunction) -> CommandFunction:
         click.option("--property", metavar="NAME", help="Proposals about this property."),
         click.option("--run", metavar="RUN", help="Proposals that this run has made."),
         click.option("--model", metavar="NAME", help="Proposals of this model."),
+        click.option(
+            "--origin",
+            "origins",
+            multiple=True,
+            type=click.Choice([str(each) for each in ProposalOrigin]),
+            callback=_origins,
+            help="Proposals of this origin; may be repeated.",
+        ),
         click.option(
             "--min-probability",
             metavar="X",

@@ -118,7 +118,7 @@ class Conflict:
         """Return the values with their sources, as in ``9.90 in master.csv, 8.90 in b.csv``."""
         parts = [f"{row['value']!r} in {self.side}" for row in self.shown]
         for row in self.losing:
-            names = dict.fromkeys(str(side) for side, _ in _sides(row))
+            names = dict.fromkeys(str(side) for side, _ in stating_sides(row))
             parts.append(f"{row['value']!r} in {' and '.join(names)}")
         return ", ".join(parts)
 
@@ -164,7 +164,7 @@ class ConflictCounts:
 
     def add_rejected(self, row: Row) -> None:
         """Count a statement that is rejected, and that a source makes all the same."""
-        names = " and ".join(dict.fromkeys(str(side) for side, _ in _sides(row)))
+        names = " and ".join(dict.fromkeys(str(side) for side, _ in stating_sides(row)))
         self.rejected.add(row["item"], row["property"], f"{row['value']!r} in {names}")
 
     def notes(self, order: SourceOrder) -> Iterator[str]:
@@ -202,7 +202,7 @@ def conflict_between(
     """
     if len(rows) < 2 or spec.cardinality != "one":
         return None
-    sides_of = [dict(_sides(row)) for row in rows]
+    sides_of = [dict(stating_sides(row)) for row in rows]
     newest: dict[Side, str] = {}
     for sides in sides_of:
         for side, time in sides.items():
@@ -234,8 +234,8 @@ def conflict_between(
     return Conflict(winner, own, equal, losing)
 
 
-def _sides(row: Row) -> Iterator[tuple[Side, str]]:
-    """Yield who makes a statement, and when."""
+def stating_sides(row: Row) -> Iterator[tuple[Side, str]]:
+    """Yield who makes a trusted statement, and when; the row is as in :func:`conflict_between`."""
     references = [row] if row["references"] is None else statement_references(row)
     for reference in references:
         if reference["rank"] in TRUSTED_RANKS:
@@ -405,7 +405,7 @@ def by_source(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows = [
             {**{name: row[name] for name in TRIPLE_SCHEMA.names}, STATED_BY: side.label}
             for row in batch.filter(has_several).to_pylist()
-            for side, _ in _sides(row)
+            for side, _ in stating_sides(row)
         ]
         if rows:
             yield pa.RecordBatch.from_pylist(rows, schema=STATED_SCHEMA)

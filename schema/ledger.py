@@ -23,7 +23,7 @@ from schema.proposal_tables import define_tables
 from schema.rejects import RejectedRow
 from schema.terms import now
 
-HEAD_REVISION = "0003"
+HEAD_REVISION = "0004"
 """The newest migration; a test compares it with the files in ``schema/migrations``."""
 
 GO_ON = "restore the file from a copy, or rescue what is left with `catalograph salvage NEW_HOME`"

@@ -185,6 +185,33 @@ class ChecksummedTable:
                 last = tuple(rows[-1][key.name] for key in self._keys)
                 after = query.where(sa.tuple_(*self._keys) > last)
 
+    def take_over(self, before: sa.Table) -> None:
+        """Compute the checksums of all rows anew, which were those of the columns of ``before``.
+
+        The same table has fewer columns or more there. Damaged rows keep theirs, and lost ones stay
+        lost, so that both are still found.
+        """
+        both = max(before, self._table, key=lambda table: len(table.columns))
+        keys = [both.c[key.name] for key in self._keys]
+        query = sa.select(*stored_columns(both)).order_by(*keys).limit(ROWS_AT_ONCE)
+        after: sa.Select[Any] | None = query
+        while after is not None:
+            rows = [dict(row) for row in self._connection.execute(after).mappings()]
+            change = 0
+            for row in rows:
+                if row_checksum(before, row) != row[CHECKSUM]:
+                    continue
+                checksum = row_checksum(self._table, row)
+                change += int(checksum, 16) - int(row[CHECKSUM], 16)
+                is_row = sa.and_(*(key == row[key.name] for key in keys))
+                self._connection.execute(sa.update(both).where(is_row).values({CHECKSUM: checksum}))
+            if change:
+                self._add(0, change)
+            after = None
+            if rows:
+                last = tuple(rows[-1][key.name] for key in keys)
+                after = query.where(sa.tuple_(*keys) > last)
+
     def _numbered(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         """Return the rows with a number as their key, if the table's key is one.
 

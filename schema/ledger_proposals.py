@@ -366,6 +366,11 @@ def _matching(query: sa.Select[Any], wanted: ProposalFilter) -> sa.Select[Any]:
             query = query.where(columns[name] == str(text))
     if wanted.states:
         query = query.where(columns.state.in_([str(each) for each in wanted.states]))
+    if wanted.origins:
+        query = query.where(columns.origin.in_([str(each) for each in wanted.origins]))
+    if wanted.replacing is not None:
+        is_empty = sa.cast(columns.replaces, sa.String) == "[]"
+        query = query.where(sa.not_(is_empty) if wanted.replacing else is_empty)
     if wanted.min_probability is not None:
         query = query.where(columns.probability >= wanted.min_probability)
     if wanted.max_probability is not None:
@@ -471,6 +476,7 @@ def _insert_proposals(
             "due": each.due,
             "skips": 0,
             "change": 0,
+            "replaces": list(each.replaces),
         }
         for place, each in enumerate(new)
     ]
@@ -503,6 +509,7 @@ def _proposal(row: Row) -> Proposal:
         origin=ProposalOrigin(row["origin"]),
         model=row["model"],
         due=row["due"],
+        replaces=tuple(row["replaces"]),
         id=row["id"],
         run=row["run"],
         state=ProposalState(row["state"]),

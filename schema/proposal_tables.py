@@ -34,6 +34,7 @@ def define_tables(metadata: sa.MetaData) -> tuple[sa.Table, sa.Table, sa.Table, 
         sa.Column("skips", sa.Integer, nullable=False),
         sa.Column("change", sa.Integer, nullable=False),
         sa.Column(CHECKSUM, sa.String),
+        sa.Column("replaces", sa.JSON, nullable=False, server_default="[]"),
         sa.Index("ix_proposals_cell", "item", "property"),
         sa.Index("ix_proposals_state", "state", "property", "probability"),
     )

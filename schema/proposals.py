@@ -14,6 +14,10 @@ rejected    the values, as ``rejected``
 expired     nothing: a source has stated the cell, or a newer run proposes
 undone      nothing: the run that made the proposal was taken back
 ==========  ==============================================================
+
+A proposal may replace stored values: those are ``rejected`` as well once it is accepted or edited,
+and stay as they are if it is rejected. It is never applied without a person, and expires when other
+values are stored.
 """
 
 from __future__ import annotations
@@ -92,6 +96,12 @@ class ProposalOrigin(StrEnum):
     CONFLICT = "conflict"
 
 
+FINDINGS = (ProposalOrigin.NEAR_DUPLICATE, ProposalOrigin.AUDIT, ProposalOrigin.CONFLICT)
+"""The origins of proposals about stored values; all others predict missing ones."""
+PREDICTIONS = tuple(each for each in ProposalOrigin if each not in FINDINGS)
+"""The origins of predictions, whose precision is not that of findings."""
+
+
 class ProposedDecision(StrEnum):
     """What the maker of a proposal would do with it."""
 
@@ -131,6 +141,8 @@ class NewProposal:
         origin: what made it
         model: which model, None if it was none
         due: the time from which on it may be applied, in ISO 8601; None if a person has to decide
+        replaces: the stored values in whose place the proposed ones are put, as they are stored;
+            first the one that was found to be wrong
     """
 
     item: str
@@ -144,11 +156,17 @@ class NewProposal:
     origin: ProposalOrigin = ProposalOrigin.MODEL
     model: str | None = None
     due: str | None = None
+    replaces: tuple[str, ...] = ()
 
     @builtins.property
     def cell(self) -> tuple[str, str]:
         """The item and the property."""
         return self.item, self.property
+
+    @builtins.property
+    def is_finding(self) -> bool:
+        """Whether a stored value was found to be wrong, and not only contradicted by a source."""
+        return bool(self.replaces) and self.origin is not ProposalOrigin.CONFLICT
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +219,7 @@ class Proposal(NewProposal):
             "item": self.item,
             "property": self.property,
             "values": list(self.values),
+            "replaces": list(self.replaces),
             "probability": round(self.probability, 6),
             "gain": round(self.gain, 6),
             "doubt": round(self.doubt, 6),
@@ -257,6 +276,7 @@ class RunKind(StrEnum):
     """What a run of proposals did."""
 
     COMPLETE = "complete"
+    AUDIT = "audit"
     ADD = "add"
     APPLY = "apply"
     ACCEPT = "accept"
@@ -331,7 +351,8 @@ class ProposalFilter:
     ``due_by`` is a time by which they may be applied, ``since`` one from which on they changed.
 
     ``value`` is compared by the text that is proposed first. Without ``states``, those of every
-    state are meant.
+    state are meant. ``replacing`` means those that
+    replace stored values, or those that do not.
     """
 
     ids: Sequence[int] | None = None
@@ -341,6 +362,8 @@ class ProposalFilter:
     run: str | None = None
     model: str | None = None
     states: tuple[ProposalState, ...] = ()
+    origins: tuple[ProposalOrigin, ...] | None = None
+    replacing: bool | None = None
     decision: ProposedDecision | None = None
     min_probability: float | None = None
     max_probability: float | None = None

@@ -286,7 +286,7 @@ def undo(
             *(([], some) for some in chunks(statement_ids, ROWS_AT_ONCE)),
         ]
     for number, (items, statements) in enumerate(parts, start=1):
-        changes = _undoing(store, run, items, statements)
+        changes = undoing(store, run, items, statements)
         deleted += changes.deleted
         changes.deleted.clear()
         is_last = number == len(parts)
@@ -336,10 +336,10 @@ class _Around:
         versions.now = row
 
 
-def _undoing(
+def undoing(
     store: GraphStore, run: str, item_ids: Collection[str], statement_ids: Collection[str]
 ) -> Changes:
-    """Return what undoing a run changes of some items and statements."""
+    """Return what undoing a run changes of some items and statements, given by their ids."""
     items = _Around(item_ids)
     statements = _Around(statement_ids)
     for batch in store.changes():

@@ -3,23 +3,25 @@
 - Values that a model finds implausible given the rest of their items (:mod:`serving.audit.judging`)
 - images and titles that are probably another item's (:mod:`serving.audit.swaps`)
 - numbers in the wrong unit (:mod:`serving.audit.numbers`)
-- what the ontology and the spelling tell without a model (:mod:`serving.audit.rules`)
+- what the ontology, the spelling and other sources tell without a model
+  (:mod:`serving.audit.rules`)
 
 They are ordered by expected gain: the probability of what is proposed less that of what is stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from kg.snapshot import GraphSnapshot
+from kg.source_conflicts import Conflict
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from serving.audit.findings import Finding, Looked, by_gain
 from serving.audit.judging import Judge, ValueFindings, judge_cells
 from serving.audit.numbers import unit_slips
-from serving.audit.rules import rule_findings, spelling_findings
+from serving.audit.rules import conflict_findings, rule_findings, spelling_findings
 from serving.audit.swaps import SwapFinder
 from serving.items import CatalogItems
 
@@ -39,12 +41,14 @@ def audit(
     *,
     indexes: Sequence[int] | None = None,
     properties: Collection[str] | None = None,
+    conflicts: Iterable[Conflict] = (),
     progress: ProgressCallback = no_progress,
 ) -> Audit:
     """Look at the trusted statements of a catalogue's items, all or some.
 
     Without a ``judge``, what takes no model is done alone. Exchanged images and titles are looked
-    for if all items and properties are: they show in all of these. ``progress`` counts items.
+    for if all items and properties are: they show in all of these. ``conflicts`` are those of the
+    sources. ``progress`` counts items.
     """
     snapshot: GraphSnapshot = items.snapshot
     asked = range(len(snapshot.items)) if indexes is None else indexes
@@ -56,6 +60,7 @@ def audit(
         *rule_findings(snapshot, ontology, asked, is_asked),
         *spelling_findings(snapshot, ontology, asked, is_asked),
         *unit_slips(snapshot, ontology, asked, is_asked),
+        *conflict_findings(conflicts, {snapshot.items[index] for index in asked}, is_asked),
     ]
     looked = Looked()
     if judge is not None:

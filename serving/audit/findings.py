@@ -20,6 +20,8 @@ class Kind(StrEnum):
     """A number that would be usual in another unit, or with the point elsewhere."""
     SPELLING = "spelling"
     """A value that is probably another, spelled differently."""
+    CONFLICT = "conflict"
+    """A value that another source, or a reviewer, contradicts."""
     VOCABULARY = "vocabulary"
     """A value that the ontology does not have."""
     UNREADABLE = "unreadable"

@@ -1,10 +1,11 @@
-"""Findings that take no model: by the ontology, and by how values are spelled."""
+"""Findings that take no model: by the ontology, by spellings, and where sources differ."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from kg.snapshot import GraphSnapshot
+from kg.source_conflicts import Conflict, Standing, stating_sides
 from schema.near_duplicates import near_duplicates
 from schema.ontology import Ontology
 from schema.terms import Item
@@ -77,3 +78,47 @@ def spelling_findings(
                     2 * usual - 1,
                     [{"reason": offer.reason, "items": offer.value.items}],
                 )
+
+
+def conflict_findings(
+    conflicts: Iterable[Conflict], asked: Collection[str], is_asked: Callable[[str], bool]
+) -> Iterator[Finding]:
+    """Yield values of some items that others contradict: sources, or a reviewer.
+
+    Nothing tells which of them is right. Those that a reviewer accepted are proposed first, then
+    those that most sources state.
+    """
+    for conflict in conflicts:
+        if conflict.item not in asked or not is_asked(conflict.property):
+            continue
+        told = {row["value"]: [side for side, _ in stating_sides(row)] for row in conflict.losing}
+        told = {
+            value: found
+            for value, found in told.items()
+            if any(side.standing is not Standing.INHERITED for side in found)
+        }
+        if not told:
+            continue
+        losing = sorted(
+            told,
+            key=lambda value: (
+                min(side.standing for side in told[value]),
+                -len(told[value]),
+                value,
+            ),
+        )
+        for row in conflict.shown:
+            told[row["value"]] = [side for side, _ in stating_sides(row)]
+        yield Finding(
+            conflict.item,
+            conflict.property,
+            str(conflict.shown[0]["value"]),
+            None,
+            tuple(Proposed(value, None) for value in losing),
+            Kind.CONFLICT,
+            None,
+            [
+                {"value": value, "stated_by": sorted({str(side) for side in found})}
+                for value, found in told.items()
+            ],
+        )

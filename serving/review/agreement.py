@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from kg.stores.protocol import GraphStore
 from kg.stores.references import statement_references
 from schema.ledger_proposals import ProposalRecords
+from schema.ontology import Ontology, PropertySpec
 from schema.proposals import OPEN, WRITTEN, ProposalFilter, ProposalState
 from schema.terms import Rank
 from serving.review.graph import PREDICTION_SOURCE, REVIEW_SOURCE, CellName
@@ -18,12 +19,15 @@ Said = tuple[str, str, str]
 """Item, property and value."""
 
 
-def disagreements(store: GraphStore, records: ProposalRecords) -> Iterator[str]:
-    """Yield in what graph and ledger differ, one line each.
+def disagreements(
+    store: GraphStore, records: ProposalRecords, ontology: Ontology | None = None
+) -> Iterator[str]:
+    """Yield in what graph and ledger differ, one line each; the ontology tells equal values.
 
     Predictions of versions that kept no proposals, and proposals about items that are gone, are
     none of it. What is pending has to be finished first.
     """
+    specs = {} if ontology is None else ontology.properties
     runs = {each.id for each in records.runs()}
     shown: dict[Said, set[str]] = {}
     for batch in store.scan():
@@ -44,8 +48,13 @@ def disagreements(store: GraphStore, records: ProposalRecords) -> Iterator[str]:
                 expected.setdefault((*each.cell, value), set()).add(str(Rank.PREDICTED))
             continue
         # Of one value the later decision counts, so that either may be shown.
-        if each.state is not ProposalState.ACCEPTED:
-            for value in each.values:
+        rejected = () if each.state is ProposalState.ACCEPTED else each.values
+        if each.state is not ProposalState.REJECTED:
+            rejected = (*rejected, *each.replaces)
+        spec = specs.get(each.property, PropertySpec(each.property))
+        kept = {spec.key(value) for value in each.decided}
+        for value in rejected:
+            if spec.key(value) not in kept:
                 expected.setdefault((*each.cell, value), set()).add(str(Rank.REJECTED))
         for value in each.decided:
             expected.setdefault((*each.cell, value), set()).add(str(Rank.ACCEPTED))

@@ -24,7 +24,13 @@ from kg.stores.references import (
 )
 from kg.stores.tables import STATEMENT_SCHEMA, Row
 from schema.ontology import PropertySpec
-from schema.proposals import Proposal, ProposalChange, ProposalRun, ProposalState
+from schema.proposals import (
+    NewProposal,
+    Proposal,
+    ProposalChange,
+    ProposalRun,
+    ProposalState,
+)
 from schema.terms import TRUSTED_RANKS, Rank, statement_id
 
 PREDICTION_SOURCE = "catalograph complete"
@@ -73,6 +79,7 @@ def decisions(
     if change.after in (ProposalState.EDITED, ProposalState.REJECTED):
         ranks = dict.fromkeys(proposal.values, Rank.REJECTED)
     if change.after in (ProposalState.ACCEPTED, ProposalState.EDITED):
+        ranks |= dict.fromkeys(proposal.replaces, Rank.REJECTED)
         kept = {spec.key(value) for value in change.decided}
         ranks = {value: rank for value, rank in ranks.items() if spec.key(value) not in kept}
         ranks |= dict.fromkeys(change.decided, Rank.ACCEPTED)
@@ -193,18 +200,48 @@ def rows_of_cells(stored: StoredRows, cells: Collection[CellName]) -> dict[CellN
 
 
 def is_settled(
-    proposal: Proposal, spec: PropertySpec, rows: Iterable[Row], *, but: str | None = None
+    proposal: NewProposal, spec: PropertySpec, rows: Iterable[Row], *, but: str | None = None
 ) -> bool:
-    """Return whether sources, and not only reviewers, leave nothing of a proposal to decide.
+    """Return whether what is stored leaves nothing of a proposal to decide.
 
-    So it is if one states the cell; of a property that may have several values, if they state all
-    that are proposed. What a reviewer has rejected does not count, whoever states it. ``rows`` are
-    the statements of the cell. What the run ``but`` has written does not count.
+    So it is if a source, and not only a reviewer, states the cell; of a property that may have
+    several values, if they state all that are proposed. What a reviewer has rejected does not
+    count, whoever states it. One that replaces stored values is settled if others are stored:
+    see :func:`replaced_by`. ``rows`` are the statements of the cell. What the run ``but`` has
+    written does not count.
     """
+    if proposal.replaces:
+        found = set(replaced_by(proposal, spec, rows))
+        if spec.cardinality == "one":
+            return found != set(proposal.replaces)
+        return not found >= set(proposal.replaces)
     stated = {spec.key(row["value"]) for row in rows if _is_stated(row, but)}
     if spec.cardinality == "one":
         return bool(stated)
     return all(spec.key(value) in stated for value in proposal.values)
+
+
+def replaced_by(proposal: NewProposal, spec: PropertySpec, rows: Iterable[Row]) -> tuple[str, ...]:
+    """Return the trusted values of a cell that a proposal to replace its first one replaces.
+
+    That is this value in every spelling; of a property that has one value, it is all others as
+    well. What is proposed stays, whoever states it.
+    """
+    wrong = spec.key(proposal.replaces[0])
+    proposed = {spec.key(value) for value in proposal.values}
+    found = [
+        row["value"]
+        for row in rows
+        if row["rank"] in TRUSTED_RANKS
+        and spec.key(row["value"]) not in proposed
+        and (spec.cardinality == "one" or spec.key(row["value"]) == wrong)
+    ]
+    return tuple(sorted(found, key=lambda value: (spec.key(value) != wrong, value)))
+
+
+def is_inherited(row: Row) -> bool:
+    """Return whether an item has a value from its product alone."""
+    return all(Origin.of(each).is_inherited for each in statement_references(row))
 
 
 def _is_stated(row: Row, but: str | None) -> bool:

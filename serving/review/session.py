@@ -13,14 +13,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.home import Home
 from kg.ingest.run_id import new_run_id
 from kg.stores.history import undo as undo_in_graph
+from kg.stores.history import undoing
 from kg.stores.journal import Operation
-from kg.stores.merge import StoredRows
+from kg.stores.merge import Changes, StoredRows
 from kg.stores.protocol import GraphStore, PutReport
 from kg.stores.tables import Row, chunks
 from schema.errors import ProposalConflictError, UsageError
@@ -42,14 +42,16 @@ from schema.proposals import (
     RunKind,
     RunStatus,
 )
-from schema.terms import TRUSTED_RANKS, Rank, now
+from schema.terms import TRUSTED_RANKS, Rank, now, statement_id
 from serving.review.graph import (
     CellName,
     CellWrite,
     decisions,
     graph_changes,
+    is_inherited,
     is_settled,
     predictions,
+    replaced_by,
     rows_of_cells,
 )
 from serving.review.store_of_proposals import check_store
@@ -69,6 +71,12 @@ class NotWritten(StrEnum):
     """The cell shows an earlier prediction, which only a run that writes replaces."""
     NO_ITEM = "no_item"
     """The catalogue has no such item any more."""
+    CHANGED = "changed"
+    """The value that was to be replaced is not stored any more, or already the proposed one."""
+    KEPT = "kept"
+    """A person has said that the value which was to be replaced is right."""
+    INHERITED = "inherited"
+    """The item has the value from its product, where it is to be replaced."""
 
 
 @dataclass
@@ -77,7 +85,7 @@ class AddReport:
 
     ``replaced`` counts older proposals of the same cells that have expired, ``written`` the values
     of the applied ones, ``new`` those of them that the store did not have, and ``not_written``
-    values to fill that were left out, by the reason.
+    values to fill or to put in the place of others that were left out, by the reason.
     """
 
     added: int = 0
@@ -154,10 +162,18 @@ class Review:
     # Propose
 
     def begin(
-        self, kind: RunKind = RunKind.ADD, *, by: str | None = None, run: str | None = None
+        self,
+        kind: RunKind = RunKind.ADD,
+        *,
+        by: str | None = None,
+        run: str | None = None,
+        report: Mapping[str, object] | None = None,
     ) -> ProposalRun:
-        """Begin a run to add proposals in; ``by`` names the person who does, if one does."""
-        begun = ProposalRun(run or new_run_id(), kind, now(), reviewer=by)
+        """Begin a run to add proposals in; ``by`` names the person who does, if one does.
+
+        ``report`` is what it was called with.
+        """
+        begun = ProposalRun(run or new_run_id(), kind, now(), reviewer=by, report=report or {})
         self.records.begin(begun)
         return begun
 
@@ -173,7 +189,9 @@ class Review:
 
         Older proposals of the same cells expire. Those that are applied are kept, and the new ones
         left out, unless these are to be applied themselves. What a source states or a person has
-        rejected is not proposed. ``report`` replaces that of the run in the same transaction.
+        rejected is not proposed. One that replaces a stored value is about all that are stored of
+        its cell, if the property has one value; it is never applied, and not proposed if a person
+        has kept that value. ``report`` replaces that of the run in the same transaction.
         """
         if self.records.version_read(self._named) is None:
             # What sources state from now on is seen by `expire`.
@@ -182,18 +200,25 @@ class Review:
         stored = self._rows(item for item, _ in wanted)
         rows = rows_of_cells(stored, wanted.keys())
         older = {each.cell: each for each in self.records.of_cells(wanted.keys())}
+        kept = self._kept([each for each in wanted.values() if each.replaces])
         time = now()
         made = AddReport()
         new: list[tuple[NewProposal, ProposalState]] = []
         expiring: list[ProposalChange] = []
         for cell, proposal in wanted.items():
             # What is only to be reviewed would not be written anyway.
-            is_filled = proposal.decision is ProposedDecision.FILL
-            not_written = made.not_written if is_filled else Counter[NotWritten]()
+            is_wanted = proposal.decision is ProposedDecision.FILL or proposal.replaces
+            not_written = made.not_written if is_wanted else Counter[NotWritten]()
             if cell[0] not in stored.items:
                 not_written[NotWritten.NO_ITEM] += len(proposal.values)
                 continue
-            left = self._allowed(proposal, rows.get(cell, ()), not_written)
+            left = proposal
+            if proposal.replaces:
+                if self._is_kept(proposal, kept.get(cell, ())):
+                    not_written[NotWritten.KEPT] += len(proposal.values)
+                    continue
+                left = self._replacing(proposal, rows.get(cell, ()), not_written)
+            left = self._allowed(left, rows.get(cell, ()), not_written)
             if not left.values:
                 continue
             is_applied = apply and _may_apply(left, time)
@@ -214,6 +239,16 @@ class Review:
         made.new = put.new_statements
         return made
 
+    def add_all(self, run: ProposalRun, proposals: Sequence[NewProposal]) -> AddReport:
+        """Add any number of proposals, some thousands at once, without applying them."""
+        made = AddReport()
+        for some in chunks(proposals, AT_ONCE):
+            part = self.add(run, some)
+            made.added += part.added
+            made.replaced += part.replaced
+            made.not_written += part.not_written
+        return made
+
     def end(self, run: ProposalRun) -> None:
         """Record that all proposals of a run are added."""
         self.records.end(run.id)
@@ -221,7 +256,7 @@ class Review:
     def apply(self, wanted: ProposalFilter) -> ReviewReport:
         """Apply the proposals of a filter that their maker would fill and that are due."""
         wanted = replace(wanted, states=(ProposalState.PROPOSED,), due_by=now())
-        wanted = replace(wanted, decision=ProposedDecision.FILL)
+        wanted = replace(wanted, decision=ProposedDecision.FILL, replacing=False)
         found = self.records.find(wanted)
         return self._decide(RunKind.APPLY, found, ProposalState.APPLIED, None)
 
@@ -293,8 +328,9 @@ class Review:
             return 0
         found: list[Proposal] = []
         if self.records.has_open():
-            cells, items = self._changed(known)
-            expired = {each.id: each for each in self._settled(self.records.of_cells(cells))}
+            cells, retracted, items = self._changed(known)
+            looked = [*self.records.of_cells(cells), *self._replacing_any(retracted)]
+            expired = {each.id: each for each in self._settled(looked)}
             for item in items:
                 # Also if it is there again: what was predicted of it is gone.
                 gone = self.records.find(ProposalFilter(item=item, states=OPEN))
@@ -324,10 +360,10 @@ class Review:
         known = self.records.run(run)
         if known is None:
             return undo_in_graph(self.store, run, by, progress), 0
-        changes = self._changes_back(known)
+        made = ProposalRun(by, RunKind.UNDO, now(), undoes=run)
+        changes = self._changes_back(known, made)
         if not changes and known.status is RunStatus.UNDONE:
             return PutReport(0, 0), 0
-        made = ProposalRun(by, RunKind.UNDO, now(), undoes=run)
         self.records.begin(made)
         intended = self.records.intend(by, changes, goes_back=True)
         report = self._write(made, intended, progress)
@@ -335,8 +371,8 @@ class Review:
         self.records.settle_undone()
         return report, len(intended)
 
-    def _changes_back(self, run: ProposalRun) -> list[ProposalChange]:
-        """Return the changes by which a run is taken back."""
+    def _changes_back(self, run: ProposalRun, by: ProposalRun) -> list[ProposalChange]:
+        """Return the changes by which a run is taken back by another one."""
         made: dict[int, list[ProposalChange]] = {}
         for change in self.records.changes_of_run(run.id):
             made.setdefault(change.proposal, []).append(change)
@@ -354,7 +390,7 @@ class Review:
             elif own is not None and own[-1].id in latest[id]:
                 back[id] = own[0].former
         targets |= self._states_before(current, back, undone)
-        return self._without_conflicts(current, targets, run.id)
+        return self._without_conflicts(current, targets, by)
 
     def _last_changes(self, proposals: Iterable[Proposal]) -> dict[int, set[int]]:
         """Return the numbers of the change by which each proposal is as it is.
@@ -407,16 +443,18 @@ class Review:
         return targets
 
     def _without_conflicts(
-        self, current: dict[int, Proposal], targets: dict[int, _Target], run: str
+        self, current: dict[int, Proposal], targets: dict[int, _Target], by: ProposalRun
     ) -> list[ProposalChange]:
         """Return the changes to some targets; no cell has two open proposals by them.
 
         Of a cell that a source states by now, or that a newer proposal is about, an older one does
-        not come back.
+        not come back, nor does one that replaces what is not stored.
         """
         cells = {current[id].cell for id in targets}
         stored = self._rows(item for item, _ in cells)
         rows = rows_of_cells(stored, cells)
+        replacing = [id for id in targets if current[id].replaces]
+        after = self._rows_after(current, targets, replacing, stored, by) if replacing else {}
         others: dict[CellName, list[Proposal]] = {}
         for each in self.records.of_cells(cells, (*OPEN, *DECIDED)):
             if each.id not in targets:
@@ -426,7 +464,10 @@ class Review:
             proposal = current[id]
             around = others.get(proposal.cell, [])
             spec = self._spec(proposal.property)
-            stated = is_settled(proposal, spec, rows.get(proposal.cell, ()), but=run)
+            if proposal.replaces:
+                stated = is_settled(proposal, spec, after.get(proposal.cell, ()))
+            else:
+                stated = is_settled(proposal, spec, rows.get(proposal.cell, ()), but=by.undoes)
             if target.state in OPEN and (stated or self._speaks_against(around, proposal)):
                 target = _Target(ProposalState.EXPIRED)
             if target.state in DECIDED:
@@ -434,13 +475,41 @@ class Review:
                 changes += [_change(each, ProposalState.EXPIRED) for each in rivals]
                 others[proposal.cell] = [each for each in around if each not in rivals]
             if target.state != proposal.state:
-                changes.append(
-                    replace(
-                        _change(proposal, target.state, target.decided, target.reviewer),
-                        restores=target.restores,
-                    )
-                )
+                changes.append(_change_to(proposal, target))
         return changes
+
+    def _rows_after(
+        self,
+        current: Mapping[int, Proposal],
+        targets: Mapping[int, _Target],
+        ids: Sequence[int],
+        stored: StoredRows,
+        by: ProposalRun,
+    ) -> dict[CellName, list[Row]]:
+        """Return the statements of some proposals' cells as they are once ``by`` is made.
+
+        ``stored`` are the rows as they are before it.
+        """
+        cells = {current[id].cell for id in ids}
+        statements = {
+            id: row
+            for id, row in stored.statements.items()
+            if (row["item"], row["property"]) in cells
+        }
+        about = {
+            statement_id(*current[id].cell, value)
+            for id in ids
+            for value in (*current[id].replaces, *current[id].values)
+        }
+        back = undoing(self.store, by.undoes or "", (), [*(about | statements.keys())])
+        statements = _with_changes(statements, back)
+        changes = [_change_to(current[id], target) for id, target in targets.items()]
+        writes = self._writes([change for change in changes if change.moves], by)
+        writes = {cell: write for cell, write in writes.items() if cell in cells}
+        runs = {each.id for each in self.records.runs()}
+        rows = StoredRows(stored.items, statements)
+        made = graph_changes(writes, runs, rows, self.store.order)
+        return rows_of_cells(StoredRows(stored.items, _with_changes(statements, made)), cells)
 
     def _speaks_against(self, others: Sequence[Proposal], proposal: Proposal) -> bool:
         """Return whether other proposals of a cell forbid that one of it is open."""
@@ -450,13 +519,18 @@ class Review:
         def says(values: Iterable[str]) -> bool:
             return bool(own & {spec.key(value) for value in values})
 
+        if proposal.replaces and self._is_kept(proposal, _rejected_findings(others)):
+            return True
         for each in others:
             if each.state in OPEN:
                 return True
-            if each.state is not ProposalState.REJECTED and spec.cardinality == "one":
-                return True
             is_refused = each.state is not ProposalState.ACCEPTED and says(each.values)
-            if is_refused or says(each.decided):
+            if is_refused:
+                return True
+            if proposal.replaces or each.state is ProposalState.REJECTED:
+                # What one replaces is in the graph, or else it is settled.
+                continue
+            if spec.cardinality == "one" or says(each.decided) or says(each.replaces):
                 return True
         return False
 
@@ -616,12 +690,43 @@ class Review:
         spec = self._spec(proposal.property)
         kept = []
         for value in proposal.values:
-            reason = why_not_written(value, spec, rows)
+            reason = why_not_written(value, spec, rows, replaces=bool(proposal.replaces))
             if reason is None:
                 kept.append(value)
             else:
                 not_written[reason] += 1
         return replace(proposal, values=tuple(kept))
+
+    def _replacing(
+        self, proposal: NewProposal, rows: Sequence[Row], not_written: Counter[NotWritten]
+    ) -> NewProposal:
+        """Return a proposal with all that it replaces, or without values if that cannot be."""
+        spec = self._spec(proposal.property)
+        wrong = spec.key(proposal.replaces[0])
+        replaces = replaced_by(proposal, spec, rows)
+        reason = None
+        if not replaces or spec.key(replaces[0]) != wrong:
+            reason = NotWritten.CHANGED
+        elif all(is_inherited(row) for row in rows if row["value"] == replaces[0]):
+            reason = NotWritten.INHERITED
+        if reason is not None:
+            not_written[reason] += len(proposal.values)
+            return replace(proposal, values=())
+        return replace(proposal, replaces=replaces)
+
+    def _kept(self, proposals: Sequence[NewProposal]) -> dict[CellName, list[Proposal]]:
+        """Return what was found in the cells of some findings before, and rejected."""
+        found: dict[CellName, list[Proposal]] = {}
+        cells = {each.cell for each in proposals}
+        for each in _rejected_findings(self.records.of_cells(cells, (ProposalState.REJECTED,))):
+            found.setdefault(each.cell, []).append(each)
+        return found
+
+    def _is_kept(self, proposal: NewProposal, rejected: Sequence[Proposal]) -> bool:
+        """Return whether a person has said that the value which is found to be wrong is right."""
+        key = self._spec(proposal.property).key
+        wrong = key(proposal.replaces[0])
+        return proposal.is_finding and any(key(each.replaces[0]) == wrong for each in rejected)
 
     def _check_values(self, proposal: Proposal, spec: PropertySpec, values: Sequence[str]) -> None:
         if not values or not all(values):
@@ -646,21 +751,37 @@ class Review:
             version = batch.version
         return version
 
-    def _changed(self, version: int) -> tuple[set[CellName], set[str]]:
-        """Return the cells that are stated since a version, and the items that are gone."""
-        ranks = pa.array([str(each) for each in TRUSTED_RANKS])
+    def _changed(self, version: int) -> tuple[set[CellName], set[str], set[str]]:
+        """Return what has changed since a version.
+
+        These are the cells of statements that are more than predicted, statements that are gone, by
+        their ids, and items that are.
+        """
         cells: set[CellName] = set()
+        retracted: set[str] = set()
         gone: set[str] = set()
         for batch in self.store.changes(version):
             rows = batch.changes
             is_put = pc.equal(rows["operation"], str(Operation.STATEMENT))
-            stated = rows.filter(pc.and_(is_put, pc.is_in(rows["rank"], value_set=ranks)))
+            stated = rows.filter(pc.and_(is_put, pc.not_equal(rows["rank"], str(Rank.PREDICTED))))
             cells.update(
                 zip(stated["item"].to_pylist(), stated["property"].to_pylist(), strict=True)
             )
+            taken = rows.filter(pc.equal(rows["operation"], str(Operation.RETRACT)))
+            retracted.update(taken["statement"].to_pylist())
             deleted = rows.filter(pc.equal(rows["operation"], str(Operation.DELETE)))
             gone.update(deleted["id"].to_pylist())
-        return cells, gone
+        return cells, retracted, gone
+
+    def _replacing_any(self, statements: Collection[str]) -> list[Proposal]:
+        """Return the open proposals that replace one of some statements, given by their ids."""
+        if not statements:
+            return []
+        return [
+            each
+            for each in self.records.find(ProposalFilter(states=OPEN, replacing=True))
+            if any(statement_id(*each.cell, value) in statements for value in each.replaces)
+        ]
 
 
 @dataclass(frozen=True)
@@ -697,21 +818,27 @@ def review_of(
     return Review(store, ledger, ontology or home.ontology_or_none(), named)
 
 
-def why_not_written(value: str, spec: PropertySpec, stored: Iterable[Row]) -> NotWritten | None:
-    """Return why a value is not written beside the ``stored`` statements of its cell."""
+def why_not_written(
+    value: str, spec: PropertySpec, stored: Iterable[Row], *, replaces: bool = False
+) -> NotWritten | None:
+    """Return why a value is not written beside the ``stored`` statements of its cell.
+
+    One that ``replaces`` what is stored may be stored itself.
+    """
     key = spec.key(value)
     reason = None
     for row in stored:
         is_same = spec.key(row["value"]) == key
         if row["rank"] == Rank.REJECTED and is_same:
             return NotWritten.REJECTED
-        if row["rank"] in TRUSTED_RANKS and (is_same or spec.cardinality == "one"):
+        is_trusted = row["rank"] in TRUSTED_RANKS and not replaces
+        if is_trusted and (is_same or spec.cardinality == "one"):
             reason = NotWritten.HAS_VALUE
     return reason
 
 
 def _may_apply(proposal: NewProposal, time: str) -> bool:
-    is_due = proposal.due is not None and proposal.due <= time
+    is_due = proposal.due is not None and proposal.due <= time and not proposal.replaces
     return is_due and proposal.decision is ProposedDecision.FILL
 
 
@@ -724,6 +851,21 @@ def _change(
     return ProposalChange(
         proposal.id, proposal.state, after, decided, reviewer, former=proposal.change
     )
+
+
+def _change_to(proposal: Proposal, target: _Target) -> ProposalChange:
+    change = _change(proposal, target.state, target.decided, target.reviewer)
+    return replace(change, restores=target.restores)
+
+
+def _rejected_findings(proposals: Iterable[Proposal]) -> list[Proposal]:
+    return [each for each in proposals if each.state is ProposalState.REJECTED and each.is_finding]
+
+
+def _with_changes(statements: Mapping[str, Row], changes: Changes) -> dict[str, Row]:
+    """Return rows of statements by id as some changes leave them."""
+    left = {id: row for id, row in statements.items() if id not in changes.retracted}
+    return left | {row["id"]: row for row in changes.statements}
 
 
 def _told_conflict(proposal: Proposal) -> str:

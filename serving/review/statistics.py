@@ -95,6 +95,14 @@ def by_kind(proposals: Iterable[Proposal]) -> dict[str, dict[str, Realised]]:
     }
 
 
+def by_origin(proposals: Iterable[Proposal]) -> dict[str, Realised]:
+    """Return what was realised by origin: the precision of findings is not that of predictions."""
+    groups: dict[str, list[Proposal]] = defaultdict(list)
+    for each in proposals:
+        groups[str(each.origin)].append(each)
+    return {name: found for name in sorted(groups) if (found := realised(groups[name])) is not None}
+
+
 def band_of(probability: float) -> str:
     """Return the band of a probability, such as ``0.9-0.95``; its upper limit is in the next."""
     place = min(int(np.searchsorted(BANDS, probability, side="right")), len(BANDS) - 1)

@@ -9,14 +9,20 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kg.home import Home
 from kg.home_ontology import refresh_ontology
 from kg.ingest.run_id import new_run_id
 from kg.stores.tables import items_table, statements_table
-from schema.proposals import NewProposal, ProposedDecision, ProposedValue, RunKind
+from schema.proposals import (
+    NewProposal,
+    ProposalOrigin,
+    ProposedDecision,
+    ProposedValue,
+    RunKind,
+)
 from schema.terms import Item, Provenance, Statement
 from serving.review.agreement import disagreements
 from serving.review.session import open_review
@@ -28,11 +34,14 @@ from tests.faults.watching import Changes
 PAST = "2000-01-01T00:00:00+00:00"
 COMMANDS = (
     ("review", "accept", "--property", "colour", "--yes", "--by", "mo"),
+    ("review", "accept", "--property", "kind", "--yes", "--by", "mo"),
     ("review", "reject", "--property", "colour", "--yes", "--by", "mo"),
     ("review", "edit", "item-1", "colour", "--value", "navy", "--by", "mo"),
+    ("review", "edit", "item-1", "kind", "--value", "bowl", "--by", "mo"),
     ("review", "apply"),
     ("undo", "{completion}"),
     ("undo", "{decision}"),
+    ("undo", "{correction}"),
 )
 
 
@@ -48,19 +57,19 @@ class Look:
 def kill_review(plan: Plan) -> Outcome:
     """Kill each of the commands in turn, as often as planned."""
     base = plan.folder / "base"
-    completion, decision = run(_prepare, str(base), plan.items)
+    runs = run(_prepare, str(base), plan.items)
     before: Look = run(_look, str(base))
     rng = random.Random(plan.seed)
-    moments = {
-        words: _measured(words, base, plan.folder / "measured", rng)
-        for words in (_filled(each, completion, decision) for each in COMMANDS)
-    }
+    commands = [tuple(word.format(**runs) for word in words) for words in COMMANDS]
+    moments: dict[tuple[str, ...], Moments] = {}
     outcome = Outcome(figures={"kills": 0, "ended before the kill": 0, "finished later": 0})
     outcome.bad += [f"before any kill: {each}" for each in before.wrong]
     work = plan.folder / "work"
     kills = 0
     while kills < plan.count:
-        words = list(moments)[kills % len(moments)]
+        words = commands[kills % len(commands)]
+        if words not in moments:
+            moments[words] = _measured(words, base, plan.folder / "measured", rng)
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(base, work)
         with Changes(work) as changes, command(*words, home=work) as child:
@@ -102,10 +111,6 @@ def _problems(work: Path, before: Look, outcome: Outcome) -> list[str]:
     return problems + list(back.wrong)
 
 
-def _filled(words: tuple[str, ...], completion: str, decision: str) -> tuple[str, ...]:
-    return tuple(each.format(completion=completion, decision=decision) for each in words)
-
-
 def _measured(words: tuple[str, ...], base: Path, work: Path, rng: random.Random) -> Moments:
     """Return the moments of a command that is not disturbed."""
     seconds = 0.0
@@ -125,8 +130,11 @@ def _measured(words: tuple[str, ...], base: Path, work: Path, rng: random.Random
     return Moments(rng, count, seconds)
 
 
-def _prepare(folder: str, items: int) -> tuple[str, str]:
-    """Make a home with proposals, of which some are applied and some decided."""
+def _prepare(folder: str, items: int) -> dict[str, str]:
+    """Make a home with proposals, of which some are applied and some decided; return its runs.
+
+    Those about kinds stand in the place of stored ones, of which a third is corrected.
+    """
     home = Home.open(folder, create=True)
     ids = [f"item-{number}" for number in range(items)]
     source = Provenance("shop")
@@ -145,8 +153,18 @@ def _prepare(folder: str, items: int) -> tuple[str, str]:
         review.end(completion)
         found = list(review.records.of_cells([(id, "size") for id in ids[::3]]))
         decision = review.accept(found, "mo").run
+        audit = review.begin(RunKind.AUDIT)
+        review.add_all(audit, [_finding(id) for id in ids])
+        review.end(audit)
+        found = list(review.records.of_cells([(id, "kind") for id in ids[2::3]]))
+        correction = review.accept(found, "mo").run
         review.expire()
-    return completion.id, decision
+    return {"completion": completion.id, "decision": decision, "correction": correction}
+
+
+def _finding(item: str) -> NewProposal:
+    wrong = replace(_proposal(item, "kind"), decision=ProposedDecision.REVIEW)
+    return replace(wrong, origin=ProposalOrigin.AUDIT, replaces=("mug",))
 
 
 def _proposal(item: str, property: str) -> NewProposal:

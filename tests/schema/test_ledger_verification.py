@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from schema.errors import StoreError
 from schema.ledger import TABLES, Ledger, QueryRow, proposals, table_checksums
-from schema.ledger_checksums import ChecksummedTable
+from schema.ledger_checksums import ChecksummedTable, row_checksum, stored_columns
 from schema.ledger_verification import HEADER, is_header_whole, verify_ledger
 from schema.rejects import RejectedRow
 
@@ -34,6 +34,7 @@ PROPOSAL = {
     "changed": "t",
     "skips": 0,
     "change": 0,
+    "replaces": ["w"],
 }
 
 
@@ -220,6 +221,62 @@ def test_a_ledger_of_the_first_version_gets_checksums(tmp_path, monkeypatch):
     assert all(len(checksum) == 16 for _, checksum in ids)
     assert dict(tuple(row) for row in sums)["query_log"] == 3
     assert verify_ledger(path) == []
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_what_proposals_replace_is_added_and_removed_with_checksums(
+    tmp_path, monkeypatch, is_damaged
+):
+    from alembic import command
+
+    path = tmp_path / "l.sqlite"
+    upgrade = command.upgrade
+    columns = [each for each in proposals.columns if each.name != "replaces"]
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "upgrade", lambda config, _: upgrade(config, "0003"))
+        with Ledger(f"sqlite:///{path}") as ledger, ledger._engine.begin() as connection:
+            earlier = sa.Table("proposals", sa.MetaData(), autoload_with=connection)
+            assert {each.name for each in earlier.columns} == {each.name for each in columns}
+            rows = [
+                {
+                    **{each.name: "x" for each in earlier.columns},
+                    "id": id,
+                    "probability": 0.1 * id,
+                    "proven": None,
+                    "skips": 0,
+                    "change": 0,
+                    "values": ["ä"],
+                    "candidates": [],
+                    "evidence": {"a": 0.5},
+                    "decided": [],
+                }
+                for id in range(1, 6)
+            ]
+            ChecksummedTable(connection, earlier, table_checksums).insert(rows)
+            if is_damaged:
+                connection.execute(sa.text("UPDATE proposals SET item = 'y' WHERE id = 2"))
+                connection.execute(sa.text("DELETE FROM proposals WHERE id = 3"))
+    assert verify_ledger(path) == []
+    monkeypatch.setattr("schema.ledger_checksums.ROWS_AT_ONCE", 2)
+    with Ledger(f"sqlite:///{path}") as ledger:
+        found = ledger.rows(sa.select(proposals.c.id, proposals.c.replaces))
+    assert [each["replaces"] for each in found] == [[]] * (4 if is_damaged else 5)
+    problems = verify_ledger(path)
+    assert len(problems) == 2 * is_damaged
+
+    # And back again.
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "upgrade", lambda config, _: command.downgrade(config, "0003"))
+        patch.setattr("schema.ledger.HEAD_REVISION", "0005")
+        with Ledger(f"sqlite:///{path}") as ledger, ledger._engine.begin() as connection:
+            later = sa.Table("proposals", sa.MetaData(), autoload_with=connection)
+            assert later.columns.keys() == earlier.columns.keys()
+            query = sa.select(*stored_columns(later))
+            after = [dict(row) for row in connection.execute(query).mappings()]
+            ok = [row["id"] for row in after if row_checksum(later, row) == row["checksum"]]
+    assert ok == ([1, 4, 5] if is_damaged else [1, 2, 3, 4, 5])
+    with Ledger(f"sqlite:///{path}"):
+        assert len(verify_ledger(path)) == 2 * is_damaged
 
 
 def test_what_a_killed_writer_left_is_rolled_back_and_no_damage(path):

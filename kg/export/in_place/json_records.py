@@ -10,7 +10,7 @@ import codecs
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, BinaryIO, cast
 
@@ -139,13 +139,14 @@ class _RecordFiller:
                     search.before, set(wanted), search.read, self._filled
                 )
                 for each in chain.from_iterable(wanted.values()):
-                    cell = each.item, each.property, each.language
-                    if not is_stated(each, trials.cells.get(cell, set()), self._filled):
+                    before = trials.cells.get((each.item, each.property, each.language), set())
+                    if not is_stated(each, before, self._filled):
                         row = places.get(each.item)
-                        trials.add(each, [] if row is None else search.ways(each, row))
+                        new = each.in_place_of(before)
+                        trials.add(new, [] if row is None else search.ways(new, row))
                 result = trials.run()
                 if result.edits:
-                    statements = pa.concat_tables([statements, result.statements])
+                    statements = result.after(statements)
                 for made in result.edits:
                     edits.setdefault(made.row, []).append(made.edit)
                 if self._marking is not None:
@@ -232,6 +233,8 @@ class _Search:
         if wanted.language is not None:
             return []
         record = self._records[row].value
+        if wanted.rejected:
+            return first_ways(self._ways_in_place(wanted, row, record))
         return first_ways(
             chain(
                 self._ways_in_members(wanted, row, record),
@@ -252,6 +255,23 @@ class _Search:
         for path, example in [*shapes, *empty]:
             if self._is_free(record, path):
                 yield from self._ways_at(wanted, row, path, example, self._mapping.multi)
+
+    def _ways_in_place(
+        self, wanted: Wanted, row: int, record: dict[str, Any]
+    ) -> Iterator[Way[RecordEdit]]:
+        """Yield how values may stand where people rejected what is said."""
+        for path, _ in self._shapes.members.get(wanted.property, []):
+            said = _value_at(record, path)
+            if said in (None, "", [], {}):
+                continue
+            beside: list[str] = []
+            if isinstance(said, list):
+                beside = [each for each in said if isinstance(each, str)]
+                beside = [each for each in beside if clean(each) not in wanted.rejected]
+            new = replace(wanted, values=(*beside, *wanted.values))
+            for way in self._ways_at(new, row, path, said, self._mapping.multi):
+                if not beside or way.count == len(new.values):
+                    yield replace(way, count=way.count - len(beside))
 
     def _ways_in_new_members(
         self, wanted: Wanted, row: int, record: dict[str, Any]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, product
@@ -151,12 +152,13 @@ class TableFiller:
         unchanged = FilledBatch(batch, assembled.statements.select(["id"]))
         if not wanted:
             return unchanged
-        search = _Search(self.mapping, self._names, batch, known, bad, set(wanted))
+        search = _Search(self.mapping, self._names, batch, known, bad, rejected_of(wanted))
         trials: Trials[TableEdit] = Trials(search.before, set(wanted), search.read, self._filled)
         for each in chain.from_iterable(wanted.values()):
-            cell = each.item, each.property, each.language
-            if not is_stated(each, trials.cells.get(cell, set()), self._filled):
-                trials.add(each, self._closed(batch, search.ways(each)))
+            before = trials.cells.get((each.item, each.property, each.language), set())
+            if not is_stated(each, before, self._filled):
+                new = each.in_place_of(before)
+                trials.add(new, self._closed(batch, search.ways(new)))
         result = trials.run()
         if not result.edits:
             return unchanged
@@ -167,7 +169,7 @@ class TableFiller:
                 if attempt.way is not None
             ]
             self._wanted.mark_stated(done)
-        ids = pa.concat_tables([unchanged.statements, result.statements])
+        ids = result.after(unchanged.statements)
         filled: dict[int, dict[Cell, None]] = {}
         filled_anew: dict[int, list[Cell]] = {}
         for each, way in result.made:
@@ -187,6 +189,14 @@ class TableFiller:
             yield way if fault is None else Way(way.edits, way.places, way.values, way.count, fault)
 
 
+def rejected_of(wanted: Mapping_[str, Sequence[Wanted]]) -> dict[str, frozenset[str]]:
+    """Return the values that people rejected, by item."""
+    return {
+        item: frozenset(chain.from_iterable(each.rejected for each in found))
+        for item, found in wanted.items()
+    }
+
+
 def new_rows_of(edits: Iterable[TableEdit]) -> dict[int, list[dict[int, str]]]:
     """Return the texts of new rows by column, by the row after which they come."""
     rows: dict[int, list[dict[int, str]]] = {}
@@ -199,7 +209,7 @@ def new_rows_of(edits: Iterable[TableEdit]) -> dict[int, list[dict[int, str]]]:
 class _Search:
     """Looks for the cells of a batch that may hold values of some items.
 
-    Rows that are ``bad`` are left alone.
+    Of the items the values are given that people rejected. Rows that are ``bad`` are left alone.
     """
 
     def __init__(
@@ -209,7 +219,7 @@ class _Search:
         batch: Batch,
         known: Assembler,
         bad: set[int],
-        items: Collection[str],
+        items: Mapping_[str, frozenset[str]],
     ) -> None:
         self._mapping = mapping
         self._given_names = names
@@ -324,7 +334,9 @@ class _Search:
                 name = self._plain_names[column]
                 if named_by is not None:
                     name = (self._texts[named_by][row] or "").strip()
-                if name and self._is_empty(row, column, name):
+                if name and (
+                    self._is_empty(row, column, name) or self._is_rejected(row, column, name)
+                ):
                     probed.setdefault(row, {})[column] = f"\uf8ff{row}:{column}\uf8ff"
         places: dict[tuple[str, str, str | None], list[tuple[int, int]]] = {}
         probes = Batch(self._edited(probed), self._batch.lines)
@@ -357,6 +369,30 @@ class _Search:
             self._is_nothing[name, text] = known
         return known
 
+    def _is_rejected(self, row: int, column: int, name: str) -> bool:
+        """Return whether a cell holds a value that people rejected."""
+        rejected = self._rejected_in_rows.get(row)
+        return rejected is not None and not rejected.isdisjoint(self._values(row, column, name))
+
+    @cached_property
+    def _rejected_in_rows(self) -> dict[int, frozenset[str]]:
+        of_items = self._rows_of_items if self._triple_columns is None else self._rows_of_triples
+        return {
+            row: self._items[item]
+            for item, rows in of_items.items()
+            if self._items[item]
+            for row in rows
+        }
+
+    def _values(self, row: int, column: int, name: str) -> list[str]:
+        text = self._texts[column][row] or ""
+        values = values_of(text, self._reader.property_rules(name))[0]
+        separator = self._form(column, name).separator
+        if separator is None or column not in self._naming_columns:
+            return list(values)
+        # The rules are those of the property, and not of the pair of columns.
+        return [part.strip() for value in values for part in value.split(separator)]
+
     def _ways_in_columns(
         self, wanted: Wanted, found: Sequence[tuple[int, int]]
     ) -> Iterator[Way[TableEdit]]:
@@ -368,28 +404,40 @@ class _Search:
         for column, rows in by_column.items():
             named_by = self._naming_columns.get(column)
             name = self._plain_names[column] if named_by is None else wanted.property
-            if self._mapping.may_repeat_ids:
+            beside: list[str] = []
+            meant = wanted
+            if wanted.rejected:
+                # What the cell says otherwise stays in it; and nothing is filled in elsewhere.
+                rows = [row for row in rows if self._is_rejected(row, column, name)]
+                if not rows:
+                    continue
+                stated = self._values(rows[0], column, name)
+                beside = [value for value in stated if value not in wanted.rejected]
+                meant = replace(wanted, values=(*beside, *wanted.values))
+            elif self._mapping.may_repeat_ids:
                 # One row says what holds for all rows of the item.
                 rows = rows[:1]
             elif len(rows) > 1:
                 # They repeat each other, and have to go on doing so.
                 rows = list(rows)
-            for texts in self._texts_of(wanted, column, name, rows[0]):
+            for texts in self._texts_of(meant, column, name, rows[0]):
+                if beside and texts.count < len(meant.values):
+                    continue
                 edits = [CellEdit(row, column, texts.text) for row in rows]
                 unit_column = self._form(column, name).unit_column
                 if texts.unit is not None and unit_column is not None:
                     edits += [CellEdit(row, unit_column, texts.unit) for row in rows]
                 places = frozenset((edit.row, edit.column) for edit in edits)
-                if texts.count < len(wanted.values):
+                if texts.count < len(meant.values):
                     # Of a long table each further value has a row of its own.
-                    for further in self._in_new_rows(replace(wanted, values=wanted.values[1:])):
+                    for further in self._in_new_rows(replace(meant, values=meant.values[1:])):
                         yield Way(
                             (*edits, *further.edits),
                             places,
                             texts.values | further.values,
                             texts.count + further.count,
                         )
-                yield Way(tuple(edits), places, texts.values, texts.count)
+                yield Way(tuple(edits), places, texts.values, texts.count - len(beside))
 
     @cached_property
     def _numbered(self) -> list[tuple[PairColumns, list[int]]]:

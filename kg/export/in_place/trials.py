@@ -98,11 +98,12 @@ class Trials(Generic[EditT]):
         if attempt.ways:
             self.attempts.append(attempt)
         else:
-            self.filled.keep(wanted.property, Kept.NO_COLUMN, len(wanted.values))
+            fault = Kept.OTHER_VALUE if wanted.rejected else Kept.NO_COLUMN
+            self.filled.keep(wanted.property, fault, len(wanted.values))
 
     def run(self) -> TrialResult[EditT]:
         """Return the edits that hold, and count what was filled in and what was not."""
-        new = pa.table({"id": pa.array([], pa.string())})
+        new = lost = pa.table({"id": pa.array([], pa.string())})
         for _ in range(MAX_ROUNDS):
             chosen = self._choose()
             if not chosen:
@@ -112,7 +113,7 @@ class Trials(Generic[EditT]):
             ids = after["id"].combine_chunks()
             gone = self.before.filter(pc.invert(pc.is_in(self.before["id"], value_set=ids)))
             if not self._judge(chosen, statements_by_cell(added), statements_by_cell(gone)):
-                new = added.select(["id"])
+                new, lost = added.select(["id"]), gone.select(["id"])
                 break
         else:
             for attempt in self.attempts:
@@ -121,7 +122,7 @@ class Trials(Generic[EditT]):
             chosen = []
         self._count(chosen)
         made = [(attempt.wanted, attempt.way) for attempt in chosen if attempt.way is not None]
-        return TrialResult(made, new)
+        return TrialResult(made, new, lost)
 
     def _choose(self) -> list[Attempt[EditT]]:
         """Return the attempts whose current ways can all be gone at once."""
@@ -153,9 +154,10 @@ class Trials(Generic[EditT]):
             wanted = attempt.wanted
             cell = wanted.item, wanted.property, wanted.language
             others.discard(cell)
-            found = self.cells.get(cell, set()) - gone.get(cell, set()) | added.get(cell, set())
+            before = self.cells.get(cell, set())
+            found = before - gone.get(cell, set()) | added.get(cell, set())
             way = attempt.way
-            if way is not None and found != {clean(value) for value in way.values}:
+            if way is not None and found != {*map(clean, way.values)} | wanted.kept(before):
                 failed.append(attempt)
         if not failed and others:
             # What one text changes beside its own cell is that of any in the rows of the item.
@@ -181,10 +183,17 @@ class Trials(Generic[EditT]):
 
 @dataclass(frozen=True)
 class TrialResult(Generic[EditT]):
-    """The ways that hold, with the values that they write, and the ids of their statements."""
+    """The ways that hold, with the values that they write; the ids of statements made and gone."""
 
     made: list[tuple[Wanted, Way[EditT]]]
     statements: pa.Table
+    gone: pa.Table
+
+    def after(self, statements: pa.Table) -> pa.Table:
+        """Return the ids of the statements of a batch with the edits, given those without."""
+        ids = self.gone["id"].combine_chunks()
+        left = statements.filter(pc.invert(pc.is_in(statements["id"], value_set=ids)))
+        return pa.concat_tables([left, self.statements])
 
     @property
     def edits(self) -> list[EditT]:
@@ -197,8 +206,11 @@ def _edits(chosen: Iterable[Attempt[EditT]]) -> list[EditT]:
 
 
 def is_stated(wanted: Wanted, before: set[str], filled: Filled) -> bool:
-    """Return whether a source says something in a cell already, and count its values then."""
-    if not before:
+    """Return whether a source says something in a cell already, and count its values then.
+
+    What people rejected does not count.
+    """
+    if not before or before & wanted.rejected:
         return False
     if wanted.others:
         filled.keep(wanted.property, Kept.OTHER_VALUE, wanted.others)

@@ -1,10 +1,13 @@
-"""The values of a store that a source may lack: those that were accepted, or predicted."""
+"""The values of a store that a source may lack: those that were accepted, or predicted.
+
+Where people rejected what a source states of a cell, these stand in its place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -28,7 +31,8 @@ Cell = tuple[str, str]
 class Wanted:
     """The values of an item's property, the most certain first.
 
-    Where people accepted some, ``others`` counts the predictions beside them.
+    Where people accepted some, ``others`` counts the predictions beside them, and ``rejected`` are
+    the values that sources state and people rejected.
     """
 
     item: str
@@ -36,6 +40,15 @@ class Wanted:
     values: tuple[str, ...]
     language: str | None = None
     others: int = 0
+    rejected: frozenset[str] = frozenset()
+
+    def in_place_of(self, before: set[str]) -> Wanted:
+        """Return the same values with those of the source in whose place they stand."""
+        return replace(self, rejected=self.rejected & before) if self.rejected else self
+
+    def kept(self, before: set[str]) -> set[str]:
+        """Return those of the values of the source that stay beside the wanted ones."""
+        return before - self.rejected
 
 
 class WantedValues:
@@ -51,6 +64,10 @@ class WantedValues:
             "CREATE TABLE wanted (item VARCHAR, property VARCHAR, value VARCHAR, "
             "language VARCHAR, rank VARCHAR, confidence DOUBLE)"
         )
+        database.execute(
+            "CREATE TABLE rejected (item VARCHAR, property VARCHAR, value VARCHAR, "
+            "language VARCHAR)"
+        )
         database.execute("CREATE TABLE met (item VARCHAR)")
         database.execute("CREATE TABLE stated (item VARCHAR, property VARCHAR)")
 
@@ -61,6 +78,11 @@ class WantedValues:
         self._insert("wanted", pa.table(own).select(list(_COLUMNS)))
         self.count += own.num_rows
 
+    def reject(self, statements: pa.RecordBatch) -> None:
+        """Add rejected statements; those count that a source makes all the same."""
+        stated = statements.filter(statements["references"].is_valid())
+        self._insert("rejected", pa.table(stated).select(list(_COLUMNS[:4])))
+
     def of_items(self, items: Iterable[str]) -> dict[str, list[Wanted]]:
         """Return what some items want, by item, but for cells that are marked as stated."""
         self._register("asked", pa.table({"item": pa.array(set(items), pa.string())}))
@@ -70,6 +92,11 @@ class WantedValues:
             # What people accepted comes first.
             "ORDER BY item, property, language, rank, confidence DESC NULLS LAST, value"
         )
+        refused: dict[tuple[str, str, str | None], set[str]] = {}
+        for item, property, language, value in self._rows(
+            "SELECT item, property, language, value FROM rejected SEMI JOIN asked USING (item)"
+        ):
+            refused.setdefault((item, property, language), set()).add(value)
         self._database.unregister("asked")
         values: dict[tuple[str, str, str | None], dict[str, str]] = {}
         for item, property, language, rank, value in rows:
@@ -79,6 +106,9 @@ class WantedValues:
             best = next(iter(ranks.values()))
             texts = tuple(value for value, rank in ranks.items() if rank == best)
             wanted = Wanted(item, property, texts, language, len(ranks) - len(texts))
+            if best == Rank.ACCEPTED:
+                rejected = frozenset(refused.get((item, property, language), ()))
+                wanted = replace(wanted, rejected=rejected)
             found.setdefault(item, []).append(wanted)
         if found:
             self._insert("met", pa.table({"item": pa.array(found, pa.string())}))
@@ -126,6 +156,8 @@ def wanted_values(
         wanted = WantedValues(database)
         for batch in store.scan(Pattern(ranks=tuple(ranks))):
             wanted.add(batch)
+        for batch in store.scan(Pattern(ranks=(Rank.REJECTED,))):
+            wanted.reject(batch)
         for batch in () if beside is None else beside.to_batches():
             wanted.add(batch)
         yield wanted

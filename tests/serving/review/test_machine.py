@@ -22,12 +22,13 @@ from schema.proposals import (
     OPEN,
     NewProposal,
     ProposalFilter,
+    ProposalOrigin,
     ProposalState,
     ProposedDecision,
     ProposedValue,
     RunKind,
 )
-from schema.terms import Item, Provenance, Statement
+from schema.terms import TRUSTED_RANKS, Item, Provenance, Statement
 from serving.review import session
 from serving.review.agreement import disagreements
 from serving.review.graph import is_settled
@@ -36,6 +37,8 @@ from serving.review.session import Review
 ITEMS = ("1", "2")
 PROPERTIES = ("colour", "uses")
 VALUES = ("red", "blue", "green")
+SOURCES = ("erp", "shop")
+FINDINGS = (ProposalOrigin.AUDIT, ProposalOrigin.CONFLICT)
 ONTOLOGY = Ontology(
     [
         PropertySpec("colour", values=VALUES, counts=(3, 2, 1)),
@@ -164,6 +167,42 @@ class ReviewMachine(RuleBasedStateMachine):
         self.run(fuse, act)
 
     @rule(
+        cells=st.dictionaries(
+            st.tuples(st.sampled_from(ITEMS), st.sampled_from(PROPERTIES)),
+            st.tuples(st.integers(0, 2), st.sampled_from(VALUES)),
+            min_size=1,
+        ),
+        origin=st.sampled_from(FINDINGS),
+        fuse=fuses,
+    )
+    def find(self, cells, origin, fuse):
+        """Find stored values that are wrong, and propose others in their place."""
+        stored = {cell: self.trusted(cell) for cell in cells}
+        new = [
+            NewProposal(
+                *cell, (value,), 0.6, origin=origin, replaces=(found[place % len(found)],), due=PAST
+            )
+            for cell, (place, value) in cells.items()
+            if (found := stored[cell]) and value != found[place % len(found)]
+        ]
+
+        def act():
+            run = self.review.begin()
+            self.review.add(run, new, apply=True)
+            self.review.end(run)
+
+        if new:
+            self.run(fuse, act)
+
+    def trusted(self, cell):
+        rows = self.store.rows_about([cell[0]]).statements.values()
+        return sorted(
+            row["value"]
+            for row in rows
+            if (row["item"], row["property"]) == cell and row["rank"] in TRUSTED_RANKS
+        )
+
+    @rule(
         what=st.sampled_from(["accept", "reject", "skip"]),
         items=st.sampled_from([("1",), ("2",), ITEMS]),
         fuse=fuses,
@@ -186,14 +225,15 @@ class ReviewMachine(RuleBasedStateMachine):
         item=st.sampled_from(ITEMS),
         property=st.sampled_from(PROPERTIES),
         value=st.sampled_from(VALUES),
+        source=st.sampled_from(SOURCES),
         fuse=fuses,
     )
-    def state(self, item, property, value, fuse):
+    def state(self, item, property, value, source, fuse):
         self.number += 1
         run = f"ingest-{self.number:09}"
 
         def act():
-            statement = Statement(item, property, value, provenance=Provenance("erp", batch=run))
+            statement = Statement(item, property, value, provenance=Provenance(source, batch=run))
             # The ingest itself is not cut off here: it has trials of its own.
             burning, self.fuse.left = self.fuse.left, None
             self.store.put(None, statements_table([statement]), run=run)
@@ -203,10 +243,10 @@ class ReviewMachine(RuleBasedStateMachine):
         self.run(fuse, act, undoable=False)
         self.review.expire(run)
 
-    @rule(item=st.sampled_from(ITEMS))
-    def clear(self, item):
+    @rule(item=st.sampled_from(ITEMS), source=st.sampled_from(SOURCES))
+    def clear(self, item, source):
         rows = self.store.rows_about([item]).statements
-        self.store.withdraw(dict.fromkeys(rows, item), Origin("erp"), run="clear")
+        self.store.withdraw(dict.fromkeys(rows, item), Origin(source), run="clear")
         self.review.expire()
         self.last = None
 
@@ -251,7 +291,7 @@ class ReviewMachine(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         assert self.review.records.pending() == []
-        assert list(disagreements(self.store, self.review.records)) == []
+        assert list(disagreements(self.store, self.review.records, ONTOLOGY)) == []
         rows = [row for batch in self.store.scan() for row in batch.to_pylist()]
         proposals = self.all()
         for each in proposals:

@@ -12,9 +12,11 @@ from schema.ledger import Ledger
 from schema.ontology import Ontology, PropertySpec
 from schema.proposals import (
     OPEN,
+    PREDICTIONS,
     NewProposal,
     ProposalFilter,
     ProposalOrder,
+    ProposalOrigin,
     ProposalState,
     ProposedDecision,
     ProposedValue,
@@ -23,6 +25,7 @@ from schema.proposals import (
 )
 from schema.terms import Item, Provenance, Rank, Statement
 from serving.review.session import NotWritten, Review
+from serving.review.statistics import by_origin
 from serving.writeback import rejected_values
 
 PAST = "2000-01-01T00:00:00+00:00"
@@ -313,6 +316,166 @@ def test_filters_mean_what_they_say(review):
     assert count(ProposalFilter(value="tea", model="m")) == 1
     assert count(ProposalFilter(states=(ProposalState.REJECTED,))) == 0
     assert count(ProposalFilter(since=FUTURE)) == 0
+
+
+def instead(
+    item, value, replaced, property="colour", *, origin=ProposalOrigin.AUDIT, probability=0.8
+):
+    """Return a proposal to put a value in the place of a stored one."""
+    return dataclasses.replace(
+        new(item, value, property, probability=probability), origin=origin, replaces=(replaced,)
+    )
+
+
+@pytest.fixture
+def found(review, store):
+    """A stored red that an audit takes for blue; the content hash of before."""
+    put(store, "1", "red")
+    before = store.content_hash()
+    _, report = add(review, instead("1", "blue", "red"))
+    assert (report.added, report.applied) == (1, 0)
+    assert store.content_hash() == before
+    return before
+
+
+def test_an_accepted_finding_takes_the_place_of_what_is_stored(review, store, found):
+    run = review.accept([only(review)], "mo").run
+    assert said(store) == {("1", "blue", "accepted"), ("1", "red", "rejected")}
+    assert read_snapshot(store, ontology=ONTOLOGY).statements_of(0) == [("colour", "blue")]
+    # The source goes on saying it.
+    put(store, "1", "red", run="again")
+    assert review.expire() == 0
+    assert said(store) == {("1", "blue", "accepted"), ("1", "red", "rejected")}
+    assert add(review, instead("1", "green", "red"))[1].not_written == {NotWritten.CHANGED: 1}
+    review.undo(run, "undo")
+    assert store.content_hash() == found
+    assert states(review) == {1: "proposed"}
+
+
+def test_a_rejected_finding_keeps_what_is_stored_for_good(review, store, found):
+    run = review.reject([only(review)], "mo").run
+    assert said(store) == {("1", "red", "asserted"), ("1", "blue", "rejected")}
+    _, report = add(review, instead("1", "green", "Red"))
+    assert dict(report.not_written) == {NotWritten.KEPT: 1}
+    put(store, "1", "green", run="other")
+    store.retract([Statement("1", "colour", "red").id])
+    assert add(review, instead("1", "navy", "green"))[1].added == 1
+    review.undo(run, "undo")
+    # Another one is open by now, about another value.
+    assert list(states(review).values()) == ["expired", "proposed"]
+
+
+def test_an_edited_finding_gives_the_cell_a_third_value(review, store, found):
+    run = review.edit(only(review), ["navy"], "mo").run
+    assert said(store) == {
+        ("1", "navy", "accepted"),
+        ("1", "red", "rejected"),
+        ("1", "blue", "rejected"),
+    }
+    review.undo(run, "undo-1")
+    assert store.content_hash() == found
+    review.edit(only(review), ["red"], "mo")
+    _, statements = store.item("1")
+    assert {(each.value, str(each.rank)) for each in statements} == {
+        ("red", "accepted"),
+        ("blue", "rejected"),
+    }
+
+
+def test_a_finding_is_about_all_that_is_stored_of_a_cell_with_one_value(review, store):
+    for source, value in (("erp", "red"), ("shop", "green"), ("feed", "blue")):
+        statement = Statement("1", "colour", value, provenance=Provenance(source))
+        store.put(None, statements_table([statement]))
+    before = store.content_hash()
+    add(review, instead("1", "blue", "red", origin=ProposalOrigin.CONFLICT))
+    assert only(review).replaces == ("red", "green")
+    run = review.accept([only(review)], "mo").run
+    assert said(store) == {
+        ("1", "blue", "accepted"),
+        ("1", "red", "rejected"),
+        ("1", "green", "rejected"),
+    }
+    assert review.expire() == 0
+    review.undo(run, "undo")
+    assert store.content_hash() == before
+
+
+def test_of_several_values_a_finding_replaces_one(review, store):
+    for value in ("tea", "soup"):
+        put(store, "1", value, "uses")
+    add(review, instead("1", "coffee", "soup", "uses"))
+    put(store, "1", "milk", "uses")
+    assert review.expire() == 0
+    review.accept([only(review)], "mo")
+    assert said(store) == {
+        ("1", "tea", "asserted"),
+        ("1", "milk", "asserted"),
+        ("1", "soup", "rejected"),
+        ("1", "coffee", "accepted"),
+    }
+
+
+@pytest.mark.parametrize("change", ["withdrawn", "another", "gone"])
+def test_a_finding_expires_when_other_values_are_stored(review, store, found, change):
+    if change == "withdrawn":
+        store.retract([Statement("1", "colour", "red").id], run="ingest")
+    elif change == "another":
+        put(store, "1", "green")
+    else:
+        store.delete(["1"], run="ingest")
+    read = only(review)
+    report = review.accept([read], "mo")
+    assert (report.changed, report.expired) == (0, 1)
+    review.undo(report.run, "undo-1")
+    assert only(review).state is ProposalState.EXPIRED
+
+
+@pytest.mark.parametrize("change", ["withdrawn", "another"])
+def test_a_finding_is_there_again_when_an_ingest_is_taken_back(review, store, found, change):
+    if change == "withdrawn":
+        store.retract([Statement("1", "colour", "red").id], run="night")
+    else:
+        put(store, "1", "green", run="night")
+    assert review.expire("night") == 1
+    review.undo("night", "undo")
+    assert store.content_hash() == found
+    assert only(review).state is ProposalState.PROPOSED
+    assert review.expire() == 0
+
+
+def test_a_source_that_contradicts_a_decision_is_decided_about_anew(review, store):
+    add(review, new("1", "blue"))
+    review.accept([only(review)], "mo")
+    put(store, "1", "green")
+    decided = store.content_hash()
+    add(review, instead("1", "green", "blue", origin=ProposalOrigin.CONFLICT))
+    conflict = only(review, origins=(ProposalOrigin.CONFLICT,))
+    run = review.accept([conflict], "mo").run
+    assert said(store) == {("1", "green", "accepted"), ("1", "blue", "rejected")}
+    review.undo(run, "undo")
+    assert store.content_hash() == decided
+    assert list(states(review).values()) == ["accepted", "proposed"]
+    review.reject([only(review, origins=(ProposalOrigin.CONFLICT,))], "mo")
+    assert said(store) == {("1", "blue", "accepted"), ("1", "green", "rejected")}
+
+
+def test_what_is_not_stored_or_inherited_is_not_replaced(review, store):
+    inherited = Provenance("erp", evidence="inherited from 9")
+    statement = Statement("1", "colour", "red", provenance=inherited)
+    store.put(None, statements_table([statement]))
+    put(store, "2", "red")
+    new = [instead("1", "blue", "red"), instead("2", "blue", "green"), instead("3", "blue", "red")]
+    _, report = add(review, *new)
+    assert report.added == 0
+    assert dict(report.not_written) == {NotWritten.INHERITED: 1, NotWritten.CHANGED: 2}
+
+
+def test_findings_are_counted_by_themselves(review, store, found):
+    add(review, new("2"))
+    review.accept(review.records.find(ProposalFilter()), "mo")
+    assert review.records.count(ProposalFilter(origins=PREDICTIONS)) == 1
+    assert review.records.count(ProposalFilter(replacing=True)) == 1
+    assert set(by_origin(review.records.find(ProposalFilter()))) == {"audit", "model"}
 
 
 def test_a_decision_is_only_left_by_undo():

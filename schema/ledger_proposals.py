@@ -390,12 +390,8 @@ def _ordering(order: ProposalOrder) -> list[sa.ColumnElement[Any]]:
             return [columns.skips, gain.desc(), columns.id]
         case ProposalOrder.DOUBT:
             # As `Proposal.doubt`.
-            rest = 1 - columns.probability
-            other = columns.candidates[(1, "probability")].as_float()
-            is_one = sa.func.json_array_length(columns["values"]) == 1
-            rest = sa.case((sa.and_(is_one, other < rest), other), else_=rest)
             unproven = 1 - sa.func.coalesce(columns.proven, 0.0)
-            return [columns.skips, (rest * unproven).desc(), columns.id]
+            return [columns.skips, ((1 - columns.probability) * unproven).desc(), columns.id]
         case ProposalOrder.PROBABILITY:
             return [columns.skips, columns.probability.desc(), columns.id]
         case ProposalOrder.ITEM:

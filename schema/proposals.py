@@ -202,15 +202,11 @@ class Proposal(NewProposal):
 
     @builtins.property
     def doubt(self) -> float:
-        """How doubtful it is among what is filled: q (1 - r).
+        """How doubtful it is among what is filled: (1 - p) (1 - r).
 
-        q is the probability of the next candidate, and r the precision that is proven for such
-        proposals, 0 if none is. Without a next candidate q is one minus its own probability.
+        p is its probability, and r the precision that is proven for such proposals, 0 if none is.
         """
-        rest = 1 - self.probability
-        if len(self.values) == 1 and len(self.candidates) > 1:
-            rest = min(rest, self.candidates[1].probability)
-        return rest * (1 - (self.proven or 0.0))
+        return (1 - self.probability) * (1 - (self.proven or 0.0))
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""

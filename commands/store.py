@@ -500,7 +500,8 @@ def _compare_proposals(home: Home, report: Verification) -> None:
                 "the next `catalograph review apply` makes the rest"
             )
             return
-        found = list(islice(disagreements(store, records), SHOWN + 1))
+        said = disagreements(store, records, home.ontology_or_none())
+        found = list(islice(said, SHOWN + 1))
     report.problems += [
         f"{each}: decide the cell anew with `catalograph review`, or restore the ledger and the "
         "graph from one copy"

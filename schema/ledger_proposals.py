@@ -369,8 +369,8 @@ def _matching(query: sa.Select[Any], wanted: ProposalFilter) -> sa.Select[Any]:
     if wanted.origins:
         query = query.where(columns.origin.in_([str(each) for each in wanted.origins]))
     if wanted.replacing is not None:
-        is_empty = sa.cast(columns.replaces, sa.String) == "[]"
-        query = query.where(sa.not_(is_empty) if wanted.replacing else is_empty)
+        is_plain = _replaces_nothing()
+        query = query.where(sa.not_(is_plain) if wanted.replacing else is_plain)
     if wanted.min_probability is not None:
         query = query.where(columns.probability >= wanted.min_probability)
     if wanted.max_probability is not None:
@@ -386,7 +386,9 @@ def _ordering(order: ProposalOrder) -> list[sa.ColumnElement[Any]]:
     columns = proposals.c
     match order:
         case ProposalOrder.GAIN:
+            # As `Proposal.gain`.
             gain = columns.probability * (1 - columns.probability)
+            gain = sa.case((_replaces_nothing(), gain), else_=columns.probability)
             return [columns.skips, gain.desc(), columns.id]
         case ProposalOrder.DOUBT:
             # As `Proposal.doubt`.
@@ -396,6 +398,10 @@ def _ordering(order: ProposalOrder) -> list[sa.ColumnElement[Any]]:
             return [columns.skips, columns.probability.desc(), columns.id]
         case ProposalOrder.ITEM:
             return [columns.skips, columns.item, columns.property, columns.id]
+
+
+def _replaces_nothing() -> sa.ColumnElement[bool]:
+    return sa.cast(proposals.c.replaces, sa.String) == "[]"
 
 
 def _check_pending(connection: Connection, changes: Sequence[ProposalChange]) -> None:

@@ -197,8 +197,12 @@ class Proposal(NewProposal):
 
     @builtins.property
     def gain(self) -> float:
-        """The expected gain of a decision: the squared error p (1 - p) that it removes."""
-        return self.probability * (1 - self.probability)
+        """The expected gain of a decision: the squared error p (1 - p) that it removes.
+
+        In the place of a stored value it is p, by which that value turns out to be wrong.
+        """
+        rest = 1.0 if self.replaces else 1 - self.probability
+        return self.probability * rest
 
     @builtins.property
     def doubt(self) -> float:

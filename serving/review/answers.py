@@ -311,7 +311,7 @@ def take_answers(
     for verdict in verdicts:
         answer = said[verdict.proposal.id][0].answer
         if after[verdict.proposal.id].state is ProposalState.EXPIRED:
-            reason = "it has expired: a source states the cell by now, or the item is gone"
+            reason = "it has expired: other values are stored by now, or the item is gone"
             report.refused.append(_refusal(answer, verdict.proposal, reason))
         else:
             report.taken[_decision_of(verdict)] += 1

@@ -119,7 +119,7 @@ class Verdict:
 class ReviewReport:
     """What a run did: how many proposals it ``changed``.
 
-    ``expired`` counts those that it could not decide, because a source states the cell by now.
+    ``expired`` counts those that it could not decide, because other values are stored by now.
     """
 
     run: str

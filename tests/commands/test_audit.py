@@ -95,6 +95,12 @@ def test_findings_are_proposed_decided_and_taken_back(call: Call, wrong: Path) -
     found = call("--home", wrong, "show", "4", "--json").json["statements"]
     ranks = {each["value"]: each["rank"] for each in found if each["property"] == "colour"}
     assert ranks == {"red": "accepted", "yellow": "rejected"}
+    # The source comes back with the right value in place of the wrong one.
+    words = ("export", "--format", "source", "--source", "wrong.csv", "corrected.csv")
+    assert call("--home", wrong, *words).code == 0
+    text = Path("wrong.csv").read_text()
+    assert Path("corrected.csv").read_text() == text.replace("4,yellow", "4,red")
+    assert call("--home", wrong, "verify").code == 0
     assert call("--home", wrong, "review", "reject", "12", "size").code == 0
     again = call("--home", wrong, "audit", "--propose", "--json").json
     assert again["kinds"].get("conflict", 0) == 0

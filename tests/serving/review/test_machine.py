@@ -180,7 +180,13 @@ class ReviewMachine(RuleBasedStateMachine):
         stored = {cell: self.trusted(cell) for cell in cells}
         new = [
             NewProposal(
-                *cell, (value,), 0.6, origin=origin, replaces=(found[place % len(found)],), due=PAST
+                cell[0],
+                cell[1],
+                (value,),
+                0.6,
+                origin=origin,
+                due=PAST,
+                replaces=(found[place % len(found)],),
             )
             for cell, (place, value) in cells.items()
             if (found := stored[cell]) and value != found[place % len(found)]

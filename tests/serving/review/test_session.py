@@ -455,6 +455,17 @@ def test_what_is_not_stored_or_inherited_is_not_replaced(review, store):
     assert dict(report.not_written) == {NotWritten.INHERITED: 1, NotWritten.CHANGED: 2}
 
 
+def test_findings_come_first_the_surest_before_all(review, store):
+    for item in ("1", "2"):
+        put(store, item, "red")
+    add(review, new("3", probability=0.5), instead("1", "blue", "red", probability=0.3))
+    add(review, instead("2", "blue", "red", probability=0.99))
+    listed = review.records.find(ProposalFilter(states=OPEN), ProposalOrder.GAIN)
+    assert [each.item for each in listed] == ["2", "1", "3"]
+    gains = [each.gain for each in listed]
+    assert gains == sorted(gains, reverse=True) == [0.99, 0.3, 0.25]
+
+
 def test_findings_are_counted_by_themselves(review, store, found):
     add(review, new("2"))
     review.accept(review.records.find(ProposalFilter()), "mo")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 import python_calamine
@@ -126,7 +127,11 @@ def test_members_of_records_are_corrected(place: Workplace, name: str) -> None:
 
 
 def test_a_cell_of_a_workbook_is_corrected(place: Workplace, tmp_path: Path) -> None:
-    rows = [["id", "title", "colour", "pages"], ["1", "Mug", "red", 12], ["2", "Cup", "red", 7]]
+    rows: list[list[Any]] = [
+        ["id", "title", "colour", "pages"],
+        ["1", "Mug", "red", 12],
+        ["2", "Cup", "red", 7],
+    ]
     write_xlsx(tmp_path / "made.xlsx", {"Items": MadeSheet(rows)})
     place.load((tmp_path / "made.xlsx").read_bytes(), "items.xlsx")
     correct(place, "1", "colour", "red", "green")

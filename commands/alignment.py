@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from serving.alignment.aligning import AlignedPair, Alignment
     from serving.alignment.model import Thresholds
     from serving.alignment.records import Records
+    from serving.alignment.writing import WrittenMatches
 
 SHOWN = 20
 """Pairs that are printed without --json and --out."""
@@ -101,6 +102,12 @@ SHOWN = 20
     type=PATH,
     help="Write the pairs to this file, CSV or JSON lines by its ending.  [default: no file]",
 )
+@click.option(
+    "--write",
+    is_flag=True,
+    help="Write matches of the catalogue's items as `same as` statements, which `catalograph undo` "
+    "takes back, and propose the pairs to review.",
+)
 @pass_context
 def align(
     context: Context,
@@ -115,6 +122,7 @@ def align(
     one_to_one: bool,
     clusters_path: Path | None,
     out: Path | None,
+    write: bool,
 ) -> None:
     """Find the items that are the same product.
 
@@ -130,11 +138,17 @@ def align(
     from serving.alignment.model import AlignmentModel, find_alignment_model
     from serving.alignment.pair_files import read_pairs
     from serving.alignment.records import records_of_home
+    from serving.alignment.writing import write_matches
 
     if pairs_path is not None and (left is not None or right is not None):
         raise UsageError("--pairs scores pairs of the catalogue: leave out --left and --right")
     if right is not None and left is None:
         raise UsageError("--right needs --left: name the file whose items are compared with it")
+    if write and left is not None:
+        raise UsageError(
+            "--write is about items of the catalogue: ingest the files first, and leave out --left "
+            "and --right"
+        )
     if out is not None and out.suffix.lower() not in (".csv", ".jsonl"):
         raise UsageError(
             f"--out {out} is no kind of file that is written: end it in .csv or .jsonl"
@@ -158,7 +172,10 @@ def align(
         _write_pairs(out, shown)
     if clusters_path is not None:
         _write_clusters(clusters_path, found)
-    _emit(context, found, shown, out)
+    written = None
+    if write:
+        written = write_matches(home, found.pairs, aligner.name, target_precision)
+    _emit(context, found, shown, out, written)
 
 
 def _records(
@@ -221,7 +238,13 @@ def _write_clusters(path: Path, found: Alignment) -> None:
             writer.writerows((number, item, weakest) for item in items)
 
 
-def _emit(context: Context, found: Alignment, shown: list[AlignedPair], out: Path | None) -> None:
+def _emit(
+    context: Context,
+    found: Alignment,
+    shown: list[AlignedPair],
+    out: Path | None,
+    written: WrittenMatches | None,
+) -> None:
     from serving.alignment.model import AlignmentDecision
 
     counts = ", ".join(f"{found.count(each):,} {each}" for each in AlignmentDecision)
@@ -241,4 +264,14 @@ def _emit(context: Context, found: Alignment, shown: list[AlignedPair], out: Pat
             lines.append(f"and {len(shown) - SHOWN:,} more: --out FILE or --json has all of them")
     else:
         lines.append(f"{len(shown):,} of them are in {out}")
+    if written is not None:
+        # Beside the JSON, which is a list of pairs.
+        told = (
+            f"run {written.run}: {written.added.written:,} matches written, "
+            f"{written.added.added - written.added.applied:,} items to review with `catalograph "
+            f"review list --run {written.run}`"
+        )
+        context.note(told)
+        for reason, count in written.added.not_written.items():
+            context.note(f"not written ({reason}): {count:,}")
     context.emit([pair.as_dict() for pair in shown], *lines)

@@ -94,6 +94,7 @@ class ProposalOrigin(StrEnum):
     NEAR_DUPLICATE = "near-duplicate"
     AUDIT = "audit"
     CONFLICT = "conflict"
+    ALIGNMENT = "alignment"
 
 
 FINDINGS = (ProposalOrigin.NEAR_DUPLICATE, ProposalOrigin.AUDIT, ProposalOrigin.CONFLICT)
@@ -277,6 +278,7 @@ class RunKind(StrEnum):
 
     COMPLETE = "complete"
     AUDIT = "audit"
+    ALIGN = "align"
     ADD = "add"
     APPLY = "apply"
     ACCEPT = "accept"

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from schema.currencies import find_currency
 from schema.literals import DISTINCT_SHARE, NOT_LEARNED, NUMBERS
+from schema.terms import SAME_AS
 
 NUMBER_CLASSES = 100
 """How many numbers have to cover ``COVERED`` of a property's statements to be classes."""
@@ -82,6 +83,8 @@ def why_no_classes(
 
     ``counts`` are how many items have each of its values, the most frequent first.
     """
+    if name == SAME_AS:
+        return Unasked.IDENTIFIER
     if datatype in NOT_LEARNED:
         return Unasked(datatype)
     if datatype not in NUMBERS:

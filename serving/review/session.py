@@ -42,7 +42,7 @@ from schema.proposals import (
     RunKind,
     RunStatus,
 )
-from schema.terms import TRUSTED_RANKS, Rank, now, statement_id
+from schema.terms import SAME_AS, TRUSTED_RANKS, Rank, now, statement_id
 from serving.review.graph import (
     CellName,
     CellWrite,
@@ -239,13 +239,18 @@ class Review:
         made.new = put.new_statements
         return made
 
-    def add_all(self, run: ProposalRun, proposals: Sequence[NewProposal]) -> AddReport:
-        """Add any number of proposals, some thousands at once, without applying them."""
+    def add_all(
+        self, run: ProposalRun, proposals: Sequence[NewProposal], *, apply: bool = False
+    ) -> AddReport:
+        """Add any number of proposals, some thousands at once."""
         made = AddReport()
         for some in chunks(proposals, AT_ONCE):
-            part = self.add(run, some)
+            part = self.add(run, some, apply=apply)
             made.added += part.added
+            made.applied += part.applied
             made.replaced += part.replaced
+            made.written += part.written
+            made.new += part.new
             made.not_written += part.not_written
         return made
 
@@ -665,6 +670,8 @@ class Review:
     # Looks
 
     def _spec(self, name: str) -> PropertySpec:
+        if name == SAME_AS:
+            return PropertySpec(SAME_AS, "identifier", cardinality="many")
         return self._specs.get(name, PropertySpec(name))
 
     def _rows(self, items: Iterable[str]) -> StoredRows:

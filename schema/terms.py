@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 SAME_AS = "same as"
-"""The property by which an item is said to be the same product as another, whose id is the value."""
+"""The property by which an item is the same product as another, whose id is the value."""
 CATEGORY_SEPARATOR = " > "
 """Stands between the levels of a category path, as in ``Home > Kitchen > Mugs``."""
 

@@ -1,7 +1,7 @@
 """Matches of a catalogue's items as proposals of ``same as`` statements.
 
-What is decided to be a match may be applied at once, as any prediction, and undone with its run; what
-is to be reviewed waits for a person. Whoever accepts a proposal says that both are one product.
+What is decided to be a match may be applied at once, as any prediction, and undone with its run;
+what is to be reviewed waits for a person. Who accepts a proposal says that both are one product.
 """
 
 from __future__ import annotations

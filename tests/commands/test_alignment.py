@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -152,3 +153,36 @@ def test_refusals_say_how_to_go_on(call: Call, folder: Path, tmp_path: Path) -> 
     assert_fails(call(*home, "align", "--model", "none"), 2, "align-1")
     call("--home", "empty", "init")
     assert_fails(call("--home", "empty", "align"), 2, "finetune align")
+
+
+def test_matches_are_written_reviewed_and_taken_back(
+    call: Call, folder: Path, tmp_path: Path
+) -> None:
+    home = ("--home", tmp_path / "copy")
+    shutil.copytree(folder / "home", tmp_path / "copy")
+    before = call(*home, "verify", "--json").json
+    asked = ("align", "--pairs", folder / "valid.csv", "--target-precision", "0.8", "--write")
+    result = call(*home, *asked, "--json")
+    matches = [each for each in result.json if each["decision"] == "match"]
+    assert len(matches) >= 5
+    assert f"{len(matches):,} matches written" in result.err
+    first = matches[0]
+    (stated,) = (
+        each
+        for each in call(*home, "show", first["left"], "--json").json["statements"]
+        if each["property"] == "same as"
+    )
+    assert (stated["value"], stated["rank"]) == (first["right"], "predicted")
+    # A match that a person rejects is not written again, and what is accepted is asked of no model.
+    assert call(*home, "review", "reject", first["left"], "same as").code == 0
+    again = call(*home, *asked, "--json")
+    assert "not written (rejected): 1" in again.err
+    assert call(*home, "review", "accept", matches[1]["left"], "same as").code == 0
+    (spec,) = (
+        each
+        for each in call(*home, "schema", "infer", "--json").json["properties"]
+        if each["property"] == "same as"
+    )
+    assert spec["not_asked"] == "identifier"
+    assert_fails(call(*home, "align", "--write", "--left", folder / "left.csv"), 2, "ingest")
+    assert before["problems"] == call(*home, "verify", "--json").json["problems"] == []

@@ -14,6 +14,7 @@ import click
 
 from commands.base import Context, table
 from commands.completion_output import Output, choose_layout, opened_output, written_table
+from commands.completion_plan import plan_cells
 from commands.completion_request import CompletionRequest
 from commands.completion_run import CompletionRun
 from commands.completion_summary import SHOWN, Counts, Result
@@ -28,6 +29,7 @@ from commands.loading import (
 )
 from commands.progress import bar
 from commands.review_options import note_due
+from experts.classification import Classifier
 from experts.image_kernel import MAX_IMAGES
 from kg.home import Home
 from kg.home_ontology import VocabularyEdits
@@ -45,8 +47,10 @@ from schema.ontology import Ontology
 from schema.progress import ProgressCallback
 from schema.property_maps import propose_map, unknown_properties, write_map
 from schema.proposals import DECIDED, PREDICTIONS, ProposalFilter
-from serving.asking import Asking, CellPlan, plan_missing, plan_named
+from serving.asking import Asking, CellPlan
 from serving.calibration import Calibration
+from serving.categorizing import CategorizingScorer
+from serving.cells import Scorer
 from serving.completion import CompletionOptions, complete_cells
 from serving.dependencies import Dependencies, without_contradictions
 from serving.home_scorer import HomeScorer
@@ -59,7 +63,13 @@ from serving.limits import (
     read_item_sources,
     without_effect,
 )
-from serving.loading import ModelScorer, load_regions, load_scorer, reads_one_image
+from serving.loading import (
+    ModelScorer,
+    load_classifier,
+    load_regions,
+    load_scorer,
+    reads_one_image,
+)
 from serving.provable import ProvableTargets
 from serving.results import Completion
 from serving.review.drifting import Drifting
@@ -81,8 +91,9 @@ class _Catalogue:
     items: CatalogItems
 
     @classmethod
-    def of(cls, home: Home, scorer: ModelScorer) -> _Catalogue:
-        snapshot = home.snapshot(details=scorer.reads_details)
+    def of(cls, home: Home, scorer: ModelScorer, classifier: Classifier | None) -> _Catalogue:
+        details = scorer.reads_details or (classifier is not None and classifier.reads_details)
+        snapshot = home.snapshot(details=details)
         items = CatalogItems(snapshot, home.image_files(), load_regions(home, scorer))
         return cls(home, home.ontology(), snapshot, items)
 
@@ -98,6 +109,7 @@ class _Job:
         adapted: the model in the words of the home
         plan: which cells are asked, and which are refused
         sources: the sources of each item, where a decision depends on them
+        classifier: tells the items' categories, if the model has one
     """
 
     run: CompletionRun
@@ -106,6 +118,14 @@ class _Job:
     adapted: HomeScorer
     plan: CellPlan
     sources: ItemSources
+    classifier: Classifier | None = None
+
+    @property
+    def scorer_of_cells(self) -> Scorer:
+        """What scores the cells, those of categories as well."""
+        if self.classifier is None:
+            return self.adapted
+        return CategorizingScorer(self.adapted, self.classifier, self.catalogue.ontology)
 
     @property
     def request(self) -> CompletionRequest:
@@ -128,9 +148,10 @@ def run(context: Context, request: CompletionRequest) -> None:
         _write_map(context, home.ontology(), scorer, request.write_map)
         return
     note_not_trained_to_complete(context, scorer)
+    classifier = load_classifier(scorer, home.ontology())
     scorer = with_language_model(context, scorer, language_model)
 
-    job = _planned(context, this_run, scorer, named)
+    job = _planned(context, this_run, scorer, named, classifier)
     unreadable = _look_at_images(context, job)
     told = ask_ahead(scorer, job.adapted, job.catalogue.items, job.plan.cells)
     recorder = _recorder(context, job)
@@ -170,33 +191,27 @@ def _planned(
     this_run: CompletionRun,
     scorer: ModelScorer,
     named: Sequence[tuple[str, str]] | None,
+    classifier: Classifier | None,
 ) -> _Job:
     """Return what is to be done: the ``named`` cells, or all that are missing, but for those done.
 
     ``named`` are items and properties.
     """
     request = this_run.request
-    catalogue = _Catalogue.of(context.home(), scorer)
+    catalogue = _Catalogue.of(context.home(), scorer, classifier)
     adapted = _adapted(context, catalogue, scorer, request.map_file)
     asking = _asking(context, adapted, catalogue)
-    if named is not None:
-        plan = plan_named(catalogue.snapshot, asking, named)
-    else:
-        plan = plan_missing(
-            catalogue.snapshot,
-            asking,
-            items=request.items or None,
-            properties=request.properties or None,
-        )
+    plan = plan_cells(context, request, named, catalogue.snapshot, asking, classifier)
     plan = dataclasses.replace(plan, cells=this_run.left(plan.cells, catalogue.snapshot.items))
-    return _Job(this_run, catalogue, scorer, adapted, plan, _item_sources(catalogue))
+    sources = _item_sources(catalogue)
+    return _Job(this_run, catalogue, scorer, adapted, plan, sources, classifier)
 
 
 def _completions(job: _Job, progress: ProgressCallback) -> Iterator[Completion]:
     """Complete the cells, none against another of its item; named ones that are refused last."""
     catalogue = job.catalogue
     completions = complete_cells(
-        job.adapted, catalogue.items, job.plan.cells, _options(job), progress=progress
+        job.scorer_of_cells, catalogue.items, job.plan.cells, _options(job), progress=progress
     )
     yield from without_contradictions(
         completions,

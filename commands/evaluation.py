@@ -293,6 +293,97 @@ def _comparison_lines(comparison: Comparison) -> list[object]:
 
 @evaluate.command()
 @model_option
+@_choice(
+    "--title",
+    "full",
+    "blind",
+    "none",
+    help="What the model sees of titles: full, all words; blind, all words but those of property "
+    "values and of category levels; none, nothing.",
+)
+@_choice("--image", "yes", "no", help="Whether the model sees images.")
+@_choice(
+    "--known",
+    "all",
+    "none",
+    help="Whether the model sees the item's statements, without those that restate the category.",
+)
+@_choice(
+    "--description",
+    "no",
+    "yes",
+    help="Whether the model sees descriptions, blind ones with --title blind.",
+)
+@click.option(
+    "--all",
+    "all_settings",
+    is_flag=True,
+    help="Evaluate all eleven combinations of --title, --image and --known.",
+)
+@click.option(
+    "--blind-also",
+    metavar="WORDS",
+    default="",
+    help="Further words to remove from blind titles, separated by commas, such as kid,kids.  "
+    "[default: none]",
+)
+@click.option(
+    "--against",
+    metavar="MODEL|classical|most-frequent",
+    multiple=True,
+    help="Also evaluate this model, or a baseline that learns from the train split, and print the "
+    "differences with paired intervals; may be repeated.  [default: none]",
+)
+@part_option
+@split_option
+@out_option
+@pass_context
+def classification(
+    context: Context,
+    model: str | None,
+    title: str,
+    image: str,
+    known: str,
+    description: str,
+    all_settings: bool,
+    blind_also: str,
+    against: tuple[str, ...],
+    split_name: str,
+    split: Path | None,
+    out: Path | None,
+) -> None:
+    """Evaluate how well a model classifies items into the category tree.
+
+    Hides the category of every held-out item, and with it what repeats it: properties that restate
+    the category, and statements that name one of its levels. Prints top-1, macro-F1 and the
+    accuracy at each level of the tree, with 95% intervals over items, and how many items are filled
+    with a category or a parent of it at target precisions of 0.9, 0.95 and 0.99, and how many of
+    these are right.
+
+    \b
+    Example:
+      catalograph evaluate classification --title blind --against classical
+    """
+    from commands.classifying import ClassificationRequest, classification_results
+    from evaluation.settings import SETTINGS, Setting
+
+    chosen = SETTINGS if all_settings else (Setting(title, image, known),)
+    request = ClassificationRequest(
+        model,
+        [replace(each, description=description) for each in chosen],
+        against,
+        [word.strip() for word in blind_also.split(",") if word.strip()],
+        split_name,
+        split,
+    )
+    documents, lines = classification_results(context, request)
+    result = documents if all_settings else documents[0]
+    write_json(result, out)
+    context.emit(result, *lines)
+
+
+@evaluate.command()
+@model_option
 @click.option(
     "--hard-negatives",
     metavar="SHARE",

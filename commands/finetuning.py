@@ -1,4 +1,4 @@
-"""Commands that train for a task: finetune align."""
+"""Commands that train for a task: finetune align, finetune classify."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import click
 
 from commands.base import MAX_SEED, PATH, Context, Group, pass_context
 from commands.evaluation import alignment_lines
-from commands.progress import bar
+from commands.loading import model_option, split_option
+from commands.progress import TrainingDisplay, bar
 from schema.errors import UsageError
 
 
@@ -112,3 +113,45 @@ def align(
     for part, report in reports.items():
         lines += [f"{part}:", *alignment_lines(report)]
     context.emit(result, *lines)
+
+
+@finetune.command()
+@model_option
+@split_option
+@pass_context
+def classify(context: Context, model: str | None, split: Path | None) -> None:
+    """Add a classifier of items into the category tree to a model.
+
+    `train` fits one whenever items have categories; this is for models that have none, and for
+    catalogues whose categories have changed. It learns from the splits that the model's experts
+    have learned from, and takes the place of one that is there. `complete` uses it for items
+    without a category, and `evaluate classification` measures it.
+
+    \b
+    Example:
+      catalograph finetune classify --model mine
+    """
+    from dataclasses import replace
+
+    from commands.classifiers import store, summary, told
+    from kg.model_lock import model_lock
+    from serving.loading import load_scorer
+    from training.classification import train_classifier
+    from training.experts import options_of
+
+    home = context.home()
+    scorer = load_scorer(home, model)
+    folder = scorer.path.resolve()
+    if not folder.is_relative_to(home.models.resolve()):
+        raise UsageError(
+            f"{folder} is a model of another home: copy it into {home.models}, and name the copy"
+        )
+    options = options_of(scorer.about)
+    if split is not None:
+        options = replace(options, split=split, refit=None)
+    with model_lock(folder):
+        with TrainingDisplay() as display:
+            run = train_classifier(home, options, folder.name, display)
+        store(folder, run)
+    document = {"model": str(folder), **summary(run)}
+    context.emit(document, f"model: {folder}", told(document))

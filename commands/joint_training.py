@@ -108,6 +108,7 @@ class JointTraining:
         self, folder: Path, report: ReportCallback, needs_images: bool = False
     ) -> _Calibrated:
         """Fit the experts and store them, so that the folder is a model from now on."""
+        from commands.classifiers import classify_beside
         from experts.folder import save_experts
         from training.experts import options_of, train_experts
 
@@ -120,6 +121,7 @@ class JointTraining:
         left_out = run.fitted.left_out
         save_experts(folder, run.fitted.ensemble, run.about, fitted.calibration, left_out)
         run.record(self.home)
+        classify_beside(self.context, folder, run, report)
         self.context.note(
             f"experts fitted on {len(run.fitted.items):,} items in {run.seconds:.0f} s, and ready "
             f"to use: hits@1 {run.about['validation']['hits@1']:.3f} for items left out"

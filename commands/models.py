@@ -225,6 +225,7 @@ def _fits_experts(context: Context, home: Home, options: TrainOptions, preset: s
 
 def _fit_experts(context: Context, home: Home, options: TrainOptions, llm: Path | None) -> None:
     """Fit, calibrate and store experts, and print what :func:`train` prints."""
+    from commands.classifiers import classify_beside, told
     from experts.folder import save_experts
     from kg.model_lock import model_lock
     from serving.expert_calibration import calibrate_experts
@@ -237,7 +238,11 @@ def _fit_experts(context: Context, home: Home, options: TrainOptions, llm: Path 
             run = train_experts(home, options, display, folder=folder)
         calibration = calibrate_experts(run.fitted)
         save_experts(folder, run.fitted.ensemble, run.about, calibration, run.fitted.left_out)
+        with TrainingDisplay() as display:
+            classifier = classify_beside(context, folder, run, display)
         result = run.result()
+        if classifier is not None:
+            result["classifier"] = classifier
         run.record(home)
         if llm is not None:
             result["language_model"] = learn(
@@ -250,6 +255,7 @@ def _fit_experts(context: Context, home: Home, options: TrainOptions, llm: Path 
         f"model: {run.folder}",
         f"experts fitted on {len(run.fitted.items):,} items in {run.seconds:.0f} s",
         f"hits@1 {hits:.3f} for items left out, on average over what is known of them",
+        *([] if classifier is None else [told(classifier)]),
     )
 
 

@@ -101,16 +101,17 @@ class Classical:
         setting: Setting,
         *,
         blind_also: Sequence[str] = (),
+        properties: Sequence[str] | None = None,
     ) -> Classical:
         """Train a model for each property on the items' statements, as the setting shows them.
 
-        Images have to be pixels [3, S, S].
+        ``properties`` restricts which are predicted. Images have to be pixels [3, S, S].
         """
         items = apply_setting(items, setting, catalogue_words(ontology, blind_also))
         scorer = cls(ontology)
         scorer._fit_features(items, with_statements=setting.shows(Modality.STATEMENTS))
         features = scorer.encode(items)
-        for name in ontology.learned():
+        for name in ontology.learned() if properties is None else properties:
             scorer._fit_property(name, items, features)
         if not scorer._models and not scorer._only_value:
             raise DataError(

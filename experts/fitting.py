@@ -21,7 +21,7 @@ Shapes: N items, M landmarks, A items that are asked, V values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,20 +84,22 @@ def fit_experts(
     ontology: Ontology,
     items: LabelledItems,
     *,
+    properties: Collection[str] | None = None,
     seed: int = 0,
     progress: ProgressCallback = no_progress,
 ) -> FittedExperts:
     """Fit all experts on labelled items, and the stacker on what they say of items left out.
 
-    Raises TrainingError if no item has a value of a property that is learned.
+    ``properties`` are those to predict, by default all that are learned; the others of these are
+    read alone. Raises TrainingError if no item has a value of one to predict.
     """
-    learned = set(ontology.learned())
+    learned = set(ontology.learned()).intersection(properties or ontology.learned())
     if not any(name in learned for known in items.known for name, _ in known):
         raise TrainingError(
             f"none of the {len(items):,} items has a value to learn from: ingest items with "
             "properties"
         )
-    fitting = ExpertFitting(ontology, items, seed)
+    fitting = ExpertFitting(ontology, items, seed, learned)
     gathering = fitting.fit(progress)
     stacked = fit_stacker(gathering.cells, fitting.compared.items.ids, ontology, seed)
     opened = fit_open_values(ontology, fitting.compared, stacked, gathering.hidden, seed)
@@ -121,8 +123,17 @@ class ExpertFitting:
         steps: the number that progress is counted up to, the stacker's step being the last
     """
 
-    def __init__(self, ontology: Ontology, items: LabelledItems, seed: int = 0) -> None:
-        self.properties = [each for each in ontology.learned() if ontology.values_of(each)]
+    def __init__(
+        self,
+        ontology: Ontology,
+        items: LabelledItems,
+        seed: int = 0,
+        properties: Collection[str] | None = None,
+    ) -> None:
+        predicted = ontology.learned() if properties is None else properties
+        self.properties = [
+            each for each in ontology.learned() if each in predicted and ontology.values_of(each)
+        ]
         rng = np.random.default_rng(seed)
         self.compared = compare(ontology, items, self.properties, rng, seed)
         self.experts = [expert for expert in EXPERTS if self._may_learn(expert)]

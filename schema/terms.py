@@ -13,6 +13,12 @@ SAME_AS = "same as"
 CATEGORY_SEPARATOR = " > "
 """Stands between the levels of a category path, as in ``Home > Kitchen > Mugs``."""
 
+CATEGORY = "category"
+"""What an item's category is called where it is completed like a property.
+
+A property of that name which a catalogue has takes precedence: no categories are completed there.
+"""
+
 
 def path_prefixes(category: str) -> list[str]:
     """Return a category path and those of its parents, the broadest first."""

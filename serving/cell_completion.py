@@ -18,8 +18,10 @@ from schema.arrays import FloatArray
 from schema.frequencies import value_frequencies
 from schema.modalities import Modality
 from schema.ontology import PropertySpec
+from schema.terms import CATEGORY
 from schema.unasked import Unasked
 from serving.calibration import Calibration
+from serving.category_cells import ParentCategories
 from serving.cells import Prediction, Scorer, predict, unknown_values
 from serving.deciding import CellLimits, Decision, decide
 from serving.estimates import Estimator
@@ -81,6 +83,11 @@ class CellCompleter:
         self.several = SeveralValues(scorer.calibration)
         specs = [spec for spec in scorer.ontology.properties.values() if spec.values]
         self.priors = {spec.name: value_frequencies(spec) for spec in specs}
+        self.parents = {
+            spec.name: ParentCategories(spec, self.calibration)
+            for spec in specs
+            if spec.name == CATEGORY
+        }
 
     def knows(self, property: str) -> bool:
         """Return whether the model knows values of a property."""
@@ -116,6 +123,10 @@ class CellCompleter:
         said = float(every[0][values:].sum())
         tells_other = len(scores.of_variants[0]) > values
         decision, proven = self._decide(cell, whole.candidates, ranking[0], ranked[0], scores.proof)
+        if decision != "fill" and cell.may_fill and name in self.parents:
+            parent = self._parent(cell, [each.candidates for each in predictions], ranked)
+            if parent is not None:
+                return parent
         return Completion(
             cell.item.id,
             name,
@@ -125,6 +136,33 @@ class CellCompleter:
             proven=proven,
             another_value=max(float(whole.other) - said, 0.0) if tells_other else None,
             estimate=self.estimator.estimate(name, cell.situation(), whole.candidates),
+        )
+
+    def _parent(
+        self,
+        cell: CellRequest,
+        predictions: Sequence[FloatArray],
+        ranked: tuple[Candidate, ...],
+    ) -> Completion | None:
+        """Fill a cell with a category above the best one; None if none is proven.
+
+        ``predictions`` [V] are those of the paths, by variant. The ``ranked`` paths come after it.
+        """
+        name = cell.property
+        withheld = self.withheld.of_cell.get((cell.item.id, name), ())
+        found = self.parents[name].proven(cell.situation(), predictions[0], cell.limits, withheld)
+        if found is None:
+            return None
+        filled = Candidate(found.category, found.probability)
+        others = [each for each in ranked if each.value != found.category]
+        sums = [found.level.sums(each) for each in predictions]
+        return Completion(
+            cell.item.id,
+            name,
+            (filled, *others)[: self.top_k],
+            "fill",
+            _evidence(cell.variants, sums, found.place),
+            proven=found.proven,
         )
 
     def _ranking(

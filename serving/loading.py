@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from encoders.regions import RegionFiles, open_regions
+from experts.classification import Classifier
+from experts.classification_folder import load_classifier as read_classifier
 from experts.ensemble import ExpertEnsemble
 from experts.folder import has_experts, load_experts
 from experts.joint_scorer import JointScorer
@@ -22,8 +24,10 @@ from kg.image_files import ImageFiles
 from kg.snapshot import GraphSnapshot
 from kg.splits import assign_splits
 from schema.errors import CatalographWarning, UsageError
+from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from schema.shares import ShareOut, compute_all
+from schema.terms import CATEGORY
 from serving.calibration import calibrate
 from serving.items import CatalogItems
 from serving.joining import open_network, with_network
@@ -43,6 +47,17 @@ def load_scorer(home: Home, model: str | None = None) -> ModelScorer:
     if has_experts(folder):
         return with_network(load_experts(folder, read_pixels))
     return CellScorer.load(folder, str(default_device()), read_pixels)
+
+
+def load_classifier(scorer: ModelScorer, home: Ontology) -> Classifier | None:
+    """Load the classifier of a model; None if there is none, or the ``home`` cannot use one.
+
+    That is so if it has a property of the name that categories are completed by. Raises ModelError
+    if it is damaged.
+    """
+    if CATEGORY in home.properties or CATEGORY in scorer.ontology.properties:
+        return None
+    return read_classifier(scorer.path, read_pixels)
 
 
 def load_network(home: Home, model: str | None = None) -> CellScorer:

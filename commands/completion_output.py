@@ -28,8 +28,7 @@ from kg.marks import Mark
 from kg.stores.tables import statements_table
 from schema.errors import UsageError
 from schema.files import atomic_file
-from schema.terms import Provenance, Rank, Statement, now
-from serving.review.graph import PREDICTION_SOURCE
+from schema.terms import PREDICTION_SOURCE, Provenance, Rank, Statement, now
 
 
 class Output(Protocol):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kg.source_conflicts import losing_batches
 from schema.arrays import IntArray
 from schema.errors import DataError
-from schema.terms import CATEGORY_SEPARATOR, TRUSTED_RANKS, Rank
+from schema.terms import CATEGORY_SEPARATOR, PREDICTION_SOURCE, TRUSTED_RANKS, Rank
 
 if TYPE_CHECKING:
     from kg.stores.protocol import GraphStore
@@ -93,6 +93,7 @@ def read_snapshot(
     ontology: Ontology | None = None,
     *,
     details: bool = False,
+    predicted_categories: bool = True,
 ) -> GraphSnapshot:
     """Read the items, and the statements of these ranks, in one pass.
 
@@ -100,6 +101,7 @@ def read_snapshot(
     of which an item has one value, what loses against another source is left out
     (:mod:`kg.source_conflicts`); without an ontology, nothing is. Descriptions and further images
     are read if ``details`` are asked for: they can take more memory than all else together.
+    Without ``predicted_categories``, those that a model has guessed are left out.
     With a ``folder``, the arrays are written there and memory-mapped. While it is read, a statement
     is packed into one number of 8 bytes: 10 million of them take 80 MB, plus each string once.
     """
@@ -107,7 +109,10 @@ def read_snapshot(
 
     columns = [*_READ_COLUMNS, *(["description"] if details else [])]
     items = pa.Table.from_batches(
-        [batch.select(columns) for batch in store.items()],
+        [
+            (batch if predicted_categories else _without_predicted(batch)).select(columns)
+            for batch in store.items()
+        ],
         schema=pa.schema([ITEM_SCHEMA.field(name) for name in columns]),
     )
     items = items.take(pa.array(_sort_order(items["id"].to_pylist())))
@@ -153,6 +158,21 @@ def read_snapshot(
         indptr=_save(indptr, "indptr", folder) if folder else indptr,
         details=_details(items) if details else None,
     )
+
+
+def _without_predicted(items: pa.RecordBatch) -> pa.RecordBatch:
+    """Return items without the categories that a model has guessed."""
+    from kg.stores.references import category_is_predicted, written_by
+
+    may_be = written_by(items, [PREDICTION_SOURCE])
+    places = np.flatnonzero(may_be.to_numpy(zero_copy_only=False))
+    guessed = np.zeros(len(items), bool)
+    for place in places.tolist():
+        (row,) = items.slice(place, 1).to_pylist()
+        guessed[place] = category_is_predicted(row)
+    category = pc.if_else(pa.array(guessed), pa.scalar(None, pa.string()), items["category"])
+    number = items.schema.get_field_index("category")
+    return items.set_column(number, items.schema.field("category"), category)
 
 
 def _details(items: pa.Table) -> ItemDetails:

@@ -19,6 +19,13 @@ CATEGORY = "category"
 A property of that name which a catalogue has takes precedence: no categories are completed there.
 """
 
+PREDICTION_SOURCE = "catalograph complete"
+"""The source of what models predict."""
+REVIEW_SOURCE = "catalograph review"
+"""The source of what people decide about predictions."""
+OWN_SOURCES = frozenset((PREDICTION_SOURCE, REVIEW_SOURCE))
+"""Those of Catalograph itself, which supply no rows."""
+
 
 def path_prefixes(category: str) -> list[str]:
     """Return a category path and those of its parents, the broadest first."""

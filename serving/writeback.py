@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from kg.stores.protocol import GraphStore, PutReport
 from kg.stores.tables import Row, statements_table
 from schema.ontology import Ontology, PropertySpec
-from schema.terms import Provenance, Rank, Statement, now
+from schema.terms import PREDICTION_SOURCE, Provenance, Rank, Statement, now
 from serving.results import Candidate, Completion
-from serving.review.graph import PREDICTION_SOURCE
 from serving.review.session import NotWritten, why_not_written
 
 

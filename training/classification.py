@@ -73,7 +73,12 @@ def train_classifier(
     """
     keep_freed_memory()
     with home.store(read_only=True) as store:
-        snapshot = read_snapshot(store, ontology=home.ontology_or_none(), details=True)
+        snapshot = read_snapshot(
+            store,
+            ontology=home.ontology_or_none(),
+            details=True,
+            predicted_categories=False,
+        )
     splits = split_items(snapshot, options)
     among = np.sort(np.concatenate([splits[each] for each in options.learned_splits]))
     learned = np.array([n for n in among.tolist() if snapshot.items[n] not in without], np.int64)

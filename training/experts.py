@@ -84,7 +84,12 @@ def train_experts(
     keep_freed_memory()
     folder = experts_folder(home, options) if folder is None else folder
     with home.store(read_only=True) as store:
-        snapshot = read_snapshot(store, ontology=home.ontology_or_none(), details=True)
+        snapshot = read_snapshot(
+            store,
+            ontology=home.ontology_or_none(),
+            details=True,
+            predicted_categories=False,
+        )
     splits = split_items(snapshot, options)
     among = np.sort(np.concatenate([splits[name] for name in options.learned_splits]))
     learned = np.array([n for n in among.tolist() if snapshot.items[n] not in without], np.int64)

@@ -26,7 +26,7 @@ from kg.stores.references import (
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row, checked_table
 from schema.errors import DataError
 from schema.languages import canonical_tag
-from schema.terms import Rank
+from schema.terms import OWN_SOURCES, Rank
 
 REQUIRED_COLUMNS = ("id", "item", "property", "value", "rank")
 
@@ -237,7 +237,11 @@ def is_item_unchanged(old: Row, row: Row, rules: PutRules) -> bool:
 
 def _has_source(references: list[Reference]) -> bool:
     """Return whether a source, known by its name, describes an item itself."""
-    return any(Origin.of(each) not in (UNKNOWN_ORIGIN, INHERITED_ORIGIN) for each in references)
+    return any(
+        Origin.of(each) not in (UNKNOWN_ORIGIN, INHERITED_ORIGIN)
+        and each["source"] not in OWN_SOURCES
+        for each in references
+    )
 
 
 def _is_stated(row: Row, origin: Origin) -> bool:
@@ -304,7 +308,9 @@ def _merged_items(before: list[Reference], row: Row, rules: PutRules) -> list[Re
 
 def _differ(references: Sequence[Reference]) -> bool:
     """Return whether sources give different titles, descriptions or categories."""
-    sourced = without(references, INHERITED_ORIGIN)
+    sourced = [
+        each for each in without(references, INHERITED_ORIGIN) if each["source"] not in OWN_SOURCES
+    ]
     return any(
         len({each[name] for each in sourced if each[name]}) > 1
         for name in ITEM_FIELDS

@@ -15,10 +15,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schema.documents import parse_json
-from schema.terms import DECIDED_RANKS, Rank
+from schema.terms import DECIDED_RANKS, OWN_SOURCES, PREDICTION_SOURCE, REVIEW_SOURCE, Rank
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Columns = dict[str, Any]
 """A row of a table, or a part of it, by column name."""
@@ -116,11 +119,22 @@ class SourceOrder:
         return references[min(range(len(references)), key=key)]
 
     def sorted_items(self, references: Sequence[Reference]) -> list[Reference]:
-        """Return an item's references, those to be shown first."""
+        """Return an item's references, those to be shown first.
 
-        def key(place: int) -> tuple[bool, int, int]:
+        What a reviewer decided comes first, then what sources say, then what is inherited, and a
+        model's guess last.
+        """
+
+        def key(place: int) -> tuple[bool, bool, bool, int, int]:
             reference = references[place]
-            return Origin.of(reference).is_inherited, self.place(reference["source"]), -place
+            source = reference["source"]
+            return (
+                source == PREDICTION_SOURCE,
+                Origin.of(reference).is_inherited,
+                source != REVIEW_SOURCE,
+                self.place(source),
+                -place,
+            )
 
         return [references[place] for place in sorted(range(len(references)), key=key)]
 
@@ -172,9 +186,13 @@ def statement_row(row: Columns, references: Sequence[Reference], order: SourceOr
 def item_row(id: str, references: Sequence[Reference], order: SourceOrder) -> Columns:
     """Return the row of an item with some references."""
     row: Columns = {"id": id, **dict.fromkeys(ITEM_REFERENCE), "images": []}
-    for place, reference in enumerate(order.sorted_items(references)):
-        if place == 0:
-            row |= {name: reference[name] for name in ITEM_REFERENCE if name not in ITEM_FIELDS}
+    ordered = order.sorted_items(references)
+    # Who completed or confirmed a category does not supply the item.
+    leading = next((each for each in ordered if each["source"] not in OWN_SOURCES), None)
+    leading = leading or next(iter(ordered), None)
+    if leading is not None:
+        row |= {name: leading[name] for name in ITEM_REFERENCE if name not in ITEM_FIELDS}
+    for reference in ordered:
         for name in ITEM_FIELDS:
             row[name] = row[name] or reference[name]
     row["images"] = list(row["images"] or [])
@@ -189,6 +207,25 @@ def is_same(new: Reference, old: Reference) -> bool:
         for name in new
         if name not in INSIGNIFICANT
     )
+
+
+def written_by(items: pa.RecordBatch, sources: Iterable[str]) -> pa.Array:
+    """Return which rows of a batch of items [N] may have a reference of some sources."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pa.array([False] * len(items))
+    for source in sources:
+        for column in ("source", "references"):
+            has = pc.match_substring(items[column], source)
+            found = pc.or_(found, pc.fill_null(has, False))
+    return found
+
+
+def category_is_predicted(row: Columns) -> bool:
+    """Return whether an item's category is a model's guess, given its row."""
+    said = [each for each in item_references(row) if each["category"]]
+    return bool(said) and all(each["source"] == PREDICTION_SOURCE for each in said)
 
 
 def without(references: Iterable[Reference], origin: Origin) -> list[Reference]:

@@ -8,12 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.stores.protocol import GraphStore
-from kg.stores.references import statement_references
+from kg.stores.references import statement_references, written_by
+from kg.stores.tables import Row
 from schema.ledger_proposals import ProposalRecords
 from schema.ontology import Ontology, PropertySpec
 from schema.proposals import OPEN, WRITTEN, ProposalFilter, ProposalState
-from schema.terms import Rank
-from serving.review.graph import PREDICTION_SOURCE, REVIEW_SOURCE, CellName
+from schema.terms import OWN_SOURCES, Rank
+from serving.review.graph import CellName, category_rows
 
 Said = tuple[str, str, str]
 """Item, property and value."""
@@ -30,13 +31,12 @@ def disagreements(
     specs = {} if ontology is None else ontology.properties
     runs = {each.id for each in records.runs()}
     shown: dict[Said, set[str]] = {}
-    for batch in store.scan():
-        for row in batch.filter(_is_ours(batch)).to_pylist():
-            said = row["item"], row["property"], row["value"]
-            for reference in statement_references(row):
-                is_ours = reference["source"] in (PREDICTION_SOURCE, REVIEW_SOURCE)
-                if is_ours and reference["batch"] in runs:
-                    shown.setdefault(said, set()).add(reference["rank"])
+    for row in _rows(store):
+        said = row["item"], row["property"], row["value"]
+        for reference in statement_references(row):
+            is_ours = reference["source"] in OWN_SOURCES
+            if is_ours and reference["batch"] in runs:
+                shown.setdefault(said, set()).add(reference["rank"])
     expected: dict[Said, set[str]] = {}
     written = records.find(ProposalFilter(states=WRITTEN))
     items = items_there(store, {each.item for each in written})
@@ -77,9 +77,18 @@ def items_there(store: GraphStore, wanted: Collection[str]) -> set[str]:
     return found
 
 
+def _rows(store: GraphStore) -> Iterator[Row]:
+    """Yield all statements, and what models and reviewers say of the items' categories."""
+    for batch in store.scan():
+        yield from batch.filter(_is_ours(batch)).to_pylist()
+    for batch in store.items():
+        for row in batch.filter(written_by(batch, OWN_SOURCES)).to_pylist():
+            yield from category_rows(row)
+
+
 def _is_ours(batch: pa.RecordBatch) -> pa.Array:
     """Return which statements have a prediction or a decision among their references."""
-    names = (PREDICTION_SOURCE, REVIEW_SOURCE)
+    names = sorted(OWN_SOURCES)
     ours = pc.is_in(batch["source"], value_set=pa.array(names))
     for name in names:
         among = pc.match_substring(batch["references"], name)

@@ -4,6 +4,11 @@ Predictions are references of the source ``catalograph complete``, decisions suc
 ``catalograph review``: what other sources state is never touched. A cell shows the predictions of
 one proposal at most, so all others of that source are taken out with it, also those of versions
 that kept no proposals.
+
+The category of an item is no statement but a field of the item, of which each source has a
+reference, too. What is predicted of it, or accepted, is a reference of these two sources; what is
+rejected is a statement of the property ``category``. To whoever asks what a cell says, all of these
+are statements (:func:`rows_of_cells`).
 """
 
 from __future__ import annotations
@@ -11,13 +16,18 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kg.stores.merge import Changes, StoredRows
 from kg.stores.references import (
+    ITEM_REFERENCE,
+    NEWEST_FIRST,
+    STATEMENT_REFERENCE,
     Origin,
     Reference,
     SourceOrder,
+    item_references,
+    item_row,
     statement_references,
     statement_row,
     without,
@@ -31,12 +41,18 @@ from schema.proposals import (
     ProposalRun,
     ProposalState,
 )
-from schema.terms import TRUSTED_RANKS, Rank, statement_id
+from schema.terms import (
+    CATEGORY,
+    PREDICTION_SOURCE,
+    REVIEW_SOURCE,
+    TRUSTED_RANKS,
+    Rank,
+    statement_id,
+)
 
-PREDICTION_SOURCE = "catalograph complete"
-REVIEW_SOURCE = "catalograph review"
 _PREDICTED = Origin(PREDICTION_SOURCE)
 _REVIEWED = Origin(REVIEW_SOURCE)
+_RANK_OF_SOURCE = {PREDICTION_SOURCE: Rank.PREDICTED, REVIEW_SOURCE: Rank.ACCEPTED}
 CellName = tuple[str, str]
 """An item's id and a property."""
 
@@ -125,16 +141,22 @@ def graph_changes(
     runs: Collection[str],
     stored: StoredRows,
     order: SourceOrder,
+    *,
+    has_categories: bool = True,
 ) -> Changes:
     """Return what writing cells changes in a store that holds ``stored``; again, it is nothing.
 
     ``runs`` are all that changed proposals. Items that the store does not have are left out.
+    Without ``has_categories``, the property ``category`` is one like any other.
     """
     changes = Changes()
-    rows = rows_of_cells(stored, writes)
+    rows = rows_of_cells(stored, writes, has_categories=False)
     for (item, property), write in writes.items():
         if item not in stored.items:
             continue
+        if has_categories and property == CATEGORY:
+            _add_category(changes, stored.items[item], write, runs, order)
+            write = replace(write, predicted={}, decided=_of_rank(write, Rank.REJECTED))
         found = {row["value"]: row for row in rows.get((item, property), ())}
         values = [*found, *(each for each in write.decided if each not in found)]
         values += [each for each in write.predicted if each not in values]
@@ -153,6 +175,71 @@ def graph_changes(
             else:
                 changes.updated_statements.append(statement_row(old, after, order))
     return changes
+
+
+def _add_category(
+    changes: Changes, row: Row, write: CellWrite, runs: Collection[str], order: SourceOrder
+) -> None:
+    """Add what a write changes in the references of an item, given its row."""
+    before = item_references(row)
+    replaces = write.clears or bool(write.predicted)
+    after = [
+        each
+        for each in before
+        if not (Origin.of(each) == _PREDICTED and each["category"] not in write.predicted)
+        or not (replaces or each["batch"] in runs)
+    ]
+    for value, reference in write.predicted.items():
+        after = _put(after, _item_reference(value, reference), _PREDICTED)
+    accepted = _of_rank(write, Rank.ACCEPTED)
+    for value, reference in accepted.items():
+        after = _put(after, _item_reference(value, reference), _REVIEWED)
+    if not accepted:
+        after = without(after, _REVIEWED)
+    if after != before:
+        changes.touched.add(row["id"])
+        changes.updated_items.append(item_row(row["id"], after, order))
+
+
+def _of_rank(write: CellWrite, rank: Rank) -> dict[str, Reference]:
+    return {value: each for value, each in write.decided.items() if each["rank"] == rank}
+
+
+def _item_reference(category: str, reference: Reference) -> Reference:
+    """Return what a statement's reference says as one of an item that has this category.
+
+    The columns that an item's references do not have are told as its evidence.
+    """
+    told = {
+        name: reference[name]
+        for name in ("model", "confidence", "reviewer")
+        if reference[name] is not None
+    }
+    if reference["evidence"] is not None:
+        told["evidence"] = json.loads(reference["evidence"])
+    evidence = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+    columns: Reference = {**dict.fromkeys(ITEM_REFERENCE), "images": []}
+    same = {name: reference[name] for name in ("source", "batch", "row", "time")}
+    return {**columns, **same, "category": category, "evidence": evidence}
+
+
+def category_rows(row: Row) -> list[Row]:
+    """Return what the references of an item say of its category, as rows of statements."""
+    said: dict[str, list[Reference]] = defaultdict(list)
+    for reference in item_references(row):
+        if reference["category"]:
+            said[reference["category"]].append(_statement_reference(reference))
+    return [
+        statement_row(_bare_row(row["id"], CATEGORY, value), references, NEWEST_FIRST)
+        for value, references in said.items()
+    ]
+
+
+def _statement_reference(reference: Reference) -> Reference:
+    rank = _RANK_OF_SOURCE.get(reference["source"], Rank.ASSERTED)
+    columns: Reference = dict.fromkeys(STATEMENT_REFERENCE)
+    same = {name: reference[name] for name in ("source", "batch", "row", "time", "evidence")}
+    return {**columns, **same, "rank": str(rank)}
 
 
 def _after(
@@ -190,12 +277,21 @@ def _bare_row(item: str, property: str, value: str) -> Row:
     return {**row, "id": id, "item": item, "property": property, "value": value}
 
 
-def rows_of_cells(stored: StoredRows, cells: Collection[CellName]) -> dict[CellName, list[Row]]:
-    """Return the statements of some cells, in the leading language."""
+def rows_of_cells(
+    stored: StoredRows, cells: Collection[CellName], *, has_categories: bool = True
+) -> dict[CellName, list[Row]]:
+    """Return the statements of some cells, in the leading language.
+
+    What is said of an item's category is among them, unless ``has_categories`` says that the
+    property ``category`` is one like any other.
+    """
     found: dict[CellName, list[Row]] = defaultdict(list)
     for row in stored.statements.values():
         if row.get("language") is None and (row["item"], row["property"]) in cells:
             found[row["item"], row["property"]].append(row)
+    for item, property in cells if has_categories else ():
+        if property == CATEGORY and item in stored.items:
+            found[item, property] += category_rows(stored.items[item])
     return found
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.home import Home
@@ -42,7 +43,7 @@ from schema.proposals import (
     RunKind,
     RunStatus,
 )
-from schema.terms import SAME_AS, TRUSTED_RANKS, Rank, now, statement_id
+from schema.terms import CATEGORY, SAME_AS, TRUSTED_RANKS, Rank, now, statement_id
 from serving.review.graph import (
     CellName,
     CellWrite,
@@ -144,6 +145,8 @@ class Review:
         self.store = store
         self._named = named or store.url
         self._specs = {} if ontology is None else ontology.properties
+        # Otherwise a proposal of that name is about the catalogue's own property.
+        self._has_categories = CATEGORY not in self._specs
 
     def recover(self) -> int:
         """Make the changes that were written down and not finished; return how many runs had some.
@@ -198,7 +201,7 @@ class Review:
             self.records.note_version(self._named, self._version())
         wanted = {each.cell: each for each in proposals}
         stored = self._rows(item for item, _ in wanted)
-        rows = rows_of_cells(stored, wanted.keys())
+        rows = self._rows_of_cells(stored, wanted.keys())
         older = {each.cell: each for each in self.records.of_cells(wanted.keys())}
         kept = self._kept([each for each in wanted.values() if each.replaces])
         time = now()
@@ -457,7 +460,7 @@ class Review:
         """
         cells = {current[id].cell for id in targets}
         stored = self._rows(item for item, _ in cells)
-        rows = rows_of_cells(stored, cells)
+        rows = self._rows_of_cells(stored, cells)
         replacing = [id for id in targets if current[id].replaces]
         after = self._rows_after(current, targets, replacing, stored, by) if replacing else {}
         others: dict[CellName, list[Proposal]] = {}
@@ -513,8 +516,11 @@ class Review:
         writes = {cell: write for cell, write in writes.items() if cell in cells}
         runs = {each.id for each in self.records.runs()}
         rows = StoredRows(stored.items, statements)
-        made = graph_changes(writes, runs, rows, self.store.order)
-        return rows_of_cells(StoredRows(stored.items, _with_changes(statements, made)), cells)
+        made = graph_changes(
+            writes, runs, rows, self.store.order, has_categories=self._has_categories
+        )
+        after = StoredRows(stored.items, _with_changes(statements, made))
+        return self._rows_of_cells(after, cells)
 
     def _speaks_against(self, others: Sequence[Proposal], proposal: Proposal) -> bool:
         """Return whether other proposals of a cell forbid that one of it is open."""
@@ -621,7 +627,9 @@ class Review:
         items = list(dict.fromkeys(item for item, _ in writes))
         put = self.store.change(
             items,
-            lambda stored: graph_changes(writes, runs, stored, self.store.order),
+            lambda stored: graph_changes(
+                writes, runs, stored, self.store.order, has_categories=self._has_categories
+            ),
             run=run.id,
         )
         return report.plus(put)
@@ -678,11 +686,16 @@ class Review:
         wanted = list(dict.fromkeys(items))
         return self.store.rows_about(wanted) if wanted else StoredRows()
 
+    def _rows_of_cells(
+        self, stored: StoredRows, cells: Collection[CellName]
+    ) -> dict[CellName, list[Row]]:
+        return rows_of_cells(stored, cells, has_categories=self._has_categories)
+
     def _settled(self, proposals: Iterable[Proposal]) -> list[Proposal]:
         """Return the proposals whose cells a source states, or whose items are gone."""
         found = list(proposals)
         stored = self._rows(each.item for each in found)
-        rows = rows_of_cells(stored, {each.cell for each in found})
+        rows = self._rows_of_cells(stored, {each.cell for each in found})
         return [
             each
             for each in found
@@ -767,6 +780,8 @@ class Review:
         cells: set[CellName] = set()
         retracted: set[str] = set()
         gone: set[str] = set()
+        of_categories = ProposalFilter(property=CATEGORY, states=OPEN)
+        proposed = {each.item for each in self.records.find(of_categories)}
         for batch in self.store.changes(version):
             rows = batch.changes
             is_put = pc.equal(rows["operation"], str(Operation.STATEMENT))
@@ -776,6 +791,7 @@ class Review:
             )
             taken = rows.filter(pc.equal(rows["operation"], str(Operation.RETRACT)))
             retracted.update(taken["statement"].to_pylist())
+            cells.update((id, CATEGORY) for id in _categorised(rows) if id in proposed)
             deleted = rows.filter(pc.equal(rows["operation"], str(Operation.DELETE)))
             gone.update(deleted["id"].to_pylist())
         return cells, retracted, gone
@@ -789,6 +805,14 @@ class Review:
             for each in self.records.find(ProposalFilter(states=OPEN, replacing=True))
             if any(statement_id(*each.cell, value) in statements for value in each.replaces)
         ]
+
+
+def _categorised(rows: pa.Table | pa.RecordBatch) -> list[str]:
+    """Return the ids of the items that changes put with a category."""
+    is_put = pc.equal(rows["operation"], str(Operation.ITEM))
+    put = rows.filter(pc.and_(is_put, pc.is_valid(rows["category"])))
+    ids: list[str] = put["id"].to_pylist()
+    return ids
 
 
 @dataclass(frozen=True)

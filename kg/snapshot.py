@@ -162,14 +162,14 @@ def read_snapshot(
 
 def _without_predicted(items: pa.RecordBatch) -> pa.RecordBatch:
     """Return items without the categories that a model has guessed."""
-    from kg.stores.references import category_is_predicted, written_by
+    from kg.stores.item_categories import is_predicted, written_by
 
     may_be = written_by(items, [PREDICTION_SOURCE])
     places = np.flatnonzero(may_be.to_numpy(zero_copy_only=False))
     guessed = np.zeros(len(items), bool)
     for place in places.tolist():
         (row,) = items.slice(place, 1).to_pylist()
-        guessed[place] = category_is_predicted(row)
+        guessed[place] = is_predicted(row)
     category = pc.if_else(pa.array(guessed), pa.scalar(None, pa.string()), items["category"])
     number = items.schema.get_field_index("category")
     return items.set_column(number, items.schema.field("category"), category)

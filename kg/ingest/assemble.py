@@ -183,6 +183,21 @@ class Assembler:
         )
         return self._statements(draft, keep)
 
+    def categories_of(self, draft: Draft) -> dict[str, set[str]]:
+        """Return the category paths of the items of a draft's good rows, by item."""
+        rows = [
+            row
+            for row, (id, source) in enumerate(zip(draft.ids, draft.sources.tolist(), strict=True))
+            if id is not None and source not in draft.bad and source not in draft.deferred
+        ]
+        paths = self._categories(draft, pa.array(rows, pa.int64())).to_pylist()
+        found: dict[str, set[str]] = {}
+        for row, path in zip(rows, paths, strict=True):
+            id = draft.ids[row]
+            if id is not None and path:
+                found.setdefault(id, set()).add(path)
+        return found
+
     def beside(self) -> Assembler:
         """Return an assembler that knows of the columns what this one knows, and of no rows.
 

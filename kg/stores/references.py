@@ -15,13 +15,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from schema.documents import parse_json
 from schema.terms import DECIDED_RANKS, OWN_SOURCES, PREDICTION_SOURCE, REVIEW_SOURCE, Rank
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Columns = dict[str, Any]
 """A row of a table, or a part of it, by column name."""
@@ -207,25 +204,6 @@ def is_same(new: Reference, old: Reference) -> bool:
         for name in new
         if name not in INSIGNIFICANT
     )
-
-
-def written_by(items: pa.RecordBatch, sources: Iterable[str]) -> pa.Array:
-    """Return which rows of a batch of items [N] may have a reference of some sources."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    found = pa.array([False] * len(items))
-    for source in sources:
-        for column in ("source", "references"):
-            has = pc.match_substring(items[column], source)
-            found = pc.or_(found, pc.fill_null(has, False))
-    return found
-
-
-def category_is_predicted(row: Columns) -> bool:
-    """Return whether an item's category is a model's guess, given its row."""
-    said = [each for each in item_references(row) if each["category"]]
-    return bool(said) and all(each["source"] == PREDICTION_SOURCE for each in said)
 
 
 def without(references: Iterable[Reference], origin: Origin) -> list[Reference]:

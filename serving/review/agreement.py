@@ -7,14 +7,15 @@ from collections.abc import Collection, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kg.stores.item_categories import own_category_rows
 from kg.stores.protocol import GraphStore
-from kg.stores.references import statement_references, written_by
+from kg.stores.references import statement_references
 from kg.stores.tables import Row
 from schema.ledger_proposals import ProposalRecords
 from schema.ontology import Ontology, PropertySpec
 from schema.proposals import OPEN, WRITTEN, ProposalFilter, ProposalState
 from schema.terms import OWN_SOURCES, Rank
-from serving.review.graph import CellName, category_rows
+from serving.review.graph import CellName
 
 Said = tuple[str, str, str]
 """Item, property and value."""
@@ -81,9 +82,7 @@ def _rows(store: GraphStore) -> Iterator[Row]:
     """Yield all statements, and what models and reviewers say of the items' categories."""
     for batch in store.scan():
         yield from batch.filter(_is_ours(batch)).to_pylist()
-    for batch in store.items():
-        for row in batch.filter(written_by(batch, OWN_SOURCES)).to_pylist():
-            yield from category_rows(row)
+    yield from own_category_rows(store.items())
 
 
 def _is_ours(batch: pa.RecordBatch) -> pa.Array:

@@ -18,11 +18,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from kg.stores.item_categories import category_rows
 from kg.stores.merge import Changes, StoredRows
 from kg.stores.references import (
     ITEM_REFERENCE,
-    NEWEST_FIRST,
-    STATEMENT_REFERENCE,
     Origin,
     Reference,
     SourceOrder,
@@ -52,7 +51,6 @@ from schema.terms import (
 
 _PREDICTED = Origin(PREDICTION_SOURCE)
 _REVIEWED = Origin(REVIEW_SOURCE)
-_RANK_OF_SOURCE = {PREDICTION_SOURCE: Rank.PREDICTED, REVIEW_SOURCE: Rank.ACCEPTED}
 CellName = tuple[str, str]
 """An item's id and a property."""
 
@@ -221,25 +219,6 @@ def _item_reference(category: str, reference: Reference) -> Reference:
     columns: Reference = {**dict.fromkeys(ITEM_REFERENCE), "images": []}
     same = {name: reference[name] for name in ("source", "batch", "row", "time")}
     return {**columns, **same, "category": category, "evidence": evidence}
-
-
-def category_rows(row: Row) -> list[Row]:
-    """Return what the references of an item say of its category, as rows of statements."""
-    said: dict[str, list[Reference]] = defaultdict(list)
-    for reference in item_references(row):
-        if reference["category"]:
-            said[reference["category"]].append(_statement_reference(reference))
-    return [
-        statement_row(_bare_row(row["id"], CATEGORY, value), references, NEWEST_FIRST)
-        for value, references in said.items()
-    ]
-
-
-def _statement_reference(reference: Reference) -> Reference:
-    rank = _RANK_OF_SOURCE.get(reference["source"], Rank.ASSERTED)
-    columns: Reference = dict.fromkeys(STATEMENT_REFERENCE)
-    same = {name: reference[name] for name in ("source", "batch", "row", "time", "evidence")}
-    return {**columns, **same, "rank": str(rank)}
 
 
 def _after(

@@ -17,6 +17,7 @@ from itertools import chain, product
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.export.in_place.report import Filled, Kept
 from kg.export.in_place.texts import CellText, cell_texts, decimal_mark
@@ -42,6 +43,7 @@ from schema.mapping import (
 from schema.mapping.describe import describe_columns
 from schema.mapping.languages import tagged_names
 from schema.mapping.names import matching, normalized
+from schema.terms import CATEGORY, CATEGORY_SEPARATOR, statement_id
 
 NOWHERE = Origin("", "", "", "")
 _PROBE = re.compile("\uf8ff([0-9]+):([0-9]+)\uf8ff")
@@ -152,7 +154,12 @@ class TableFiller:
         unchanged = FilledBatch(batch, assembled.statements.select(["id"]))
         if not wanted:
             return unchanged
-        search = _Search(self.mapping, self._names, batch, known, bad, rejected_of(wanted))
+        has_categories = any(
+            each.property == CATEGORY for each in chain.from_iterable(wanted.values())
+        )
+        search = _Search(
+            self.mapping, self._names, batch, known, bad, rejected_of(wanted), has_categories
+        )
         trials: Trials[TableEdit] = Trials(search.before, set(wanted), search.read, self._filled)
         for each in chain.from_iterable(wanted.values()):
             before = trials.cells.get((each.item, each.property, each.language), set())
@@ -169,7 +176,10 @@ class TableFiller:
                 if attempt.way is not None
             ]
             self._wanted.mark_stated(done)
-        ids = result.after(unchanged.statements)
+        # An item's category is no statement.
+        categories = pa.array(sorted(search.category_ids), pa.string())
+        after = result.after(unchanged.statements)
+        ids = after.filter(pc.invert(pc.is_in(after["id"], value_set=categories)))
         filled: dict[int, dict[Cell, None]] = {}
         filled_anew: dict[int, list[Cell]] = {}
         for each, way in result.made:
@@ -210,6 +220,8 @@ class _Search:
     """Looks for the cells of a batch that may hold values of some items.
 
     Of the items the values are given that people rejected. Rows that are ``bad`` are left alone.
+    With ``has_categories``, the items' categories are read like values of a property;
+    ``category_ids`` are the ids that they have so.
     """
 
     def __init__(
@@ -220,8 +232,11 @@ class _Search:
         known: Assembler,
         bad: set[int],
         items: Mapping_[str, frozenset[str]],
+        has_categories: bool = False,
     ) -> None:
         self._mapping = mapping
+        self._has_categories = has_categories
+        self.category_ids: set[str] = set()
         self._given_names = names
         self._batch = batch
         self._known = known
@@ -244,7 +259,22 @@ class _Search:
         """Return the draft of a batch, and its statements."""
         rows = rows_of_batch(batch, self._given_names)
         draft = assembler.maker.draft(rows)
-        return draft, assembler.statements_of(draft)
+        statements = assembler.statements_of(draft)
+        if self._has_categories:
+            categories = self._categories_of(draft, assembler, statements.schema)
+            statements = pa.concat_tables([statements, categories])
+        return draft, statements
+
+    def _categories_of(self, draft: Draft, assembler: Assembler, schema: pa.Schema) -> pa.Table:
+        """Return the categories of a draft's items as statements."""
+        rows = []
+        for item, paths in assembler.categories_of(draft).items():
+            for path in sorted(paths):
+                id = statement_id(item, CATEGORY, path)
+                self.category_ids.add(id)
+                said = {"id": id, "item": item, "property": CATEGORY, "value": path}
+                rows.append({**dict.fromkeys(schema.names), **said})
+        return pa.Table.from_pylist(rows, schema=schema)
 
     def read(self, edits: Sequence[TableEdit]) -> pa.Table:
         """Return the statements of the batch with some edits."""
@@ -287,6 +317,7 @@ class _Search:
         found = self._places.get((wanted.item, wanted.property, wanted.language), [])
         return first_ways(
             chain(
+                self._ways_in_category(wanted),
                 self._ways_in_columns(wanted, found),
                 self._ways_in_slots(wanted),
                 self._ways_in_packed_cells(wanted),
@@ -438,6 +469,42 @@ class _Search:
                             texts.count + further.count,
                         )
                 yield Way(tuple(edits), places, texts.values, texts.count - len(beside))
+
+    def _ways_in_category(self, wanted: Wanted) -> Iterator[Way[TableEdit]]:
+        """Yield how an item's category may be written: into one column, or level by level."""
+        if wanted.property != CATEGORY or not (self._has_categories and wanted.values):
+            return
+        columns = [at for at, role in enumerate(self._roles) if role == CATEGORY]
+        rows = self._rows_of_items.get(wanted.item, [])
+        rows = rows[:1] if self._mapping.may_repeat_ids else rows
+        if not columns or not rows:
+            return
+        path = wanted.values[0]
+        levels = path.split(CATEGORY_SEPARATOR)
+        if len(columns) > 1 and not self._mapping.category_any:
+            ways = [dict(zip(columns, levels, strict=False))] if len(levels) <= len(columns) else []
+        else:
+            ways = [
+                {column: text} for column in columns for text in self._path_texts(column, levels)
+            ]
+        for texts in ways:
+            places = frozenset((row, column) for row in rows for column in texts)
+            if all(self._is_empty(row, column, self.names[column]) for row, column in places):
+                edits = tuple(
+                    CellEdit(row, column, text) for row in rows for column, text in texts.items()
+                )
+                yield Way(edits, places, frozenset((path,)), 1)
+
+    def _path_texts(self, column: int, levels: Sequence[str]) -> list[str]:
+        """Return how a path may be written in a column, as its other cells are at first."""
+        sign = self._mapping.category_separator or CATEGORY_SEPARATOR.strip()
+        texts = [text for text in self._texts[column] if text]
+        spaced = f" {sign.strip()} "
+        is_spaced = any(spaced in text for text in texts)
+        joints = (
+            [spaced, sign] if is_spaced or sign == CATEGORY_SEPARATOR.strip() else [sign, spaced]
+        )
+        return list(dict.fromkeys(joint.join(levels) for joint in joints))
 
     @cached_property
     def _numbered(self) -> list[tuple[PairColumns, list[int]]]:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kg.stores.item_categories import own_category_rows
 from kg.stores.protocol import GraphStore, Pattern
 from kg.stores.references import INHERITED
 from kg.stores.sorting import sorting_errors, temporary_database
+from kg.stores.tables import STATEMENT_SCHEMA
 from schema.terms import Rank
 
 if TYPE_CHECKING:
@@ -151,13 +153,20 @@ class WantedValues:
 def wanted_values(
     store: GraphStore, ranks: Sequence[Rank], beside: pa.Table | None = None
 ) -> Iterator[WantedValues]:
-    """Read the values of some ranks that a store has, and statements ``beside`` it."""
+    """Read the values of some ranks that a store has, and statements ``beside`` it.
+
+    Categories that a model or a reviewer gave to items are among them, as values of a property.
+    """
     with temporary_database() as database:
         wanted = WantedValues(database)
         for batch in store.scan(Pattern(ranks=tuple(ranks))):
             wanted.add(batch)
         for batch in store.scan(Pattern(ranks=(Rank.REJECTED,))):
             wanted.reject(batch)
+        categories = [row for row in own_category_rows(store.items()) if row["rank"] in ranks]
+        if categories:
+            (of_items,) = pa.Table.from_pylist(categories, schema=STATEMENT_SCHEMA).to_batches()
+            wanted.add(of_items)
         for batch in () if beside is None else beside.to_batches():
             wanted.add(batch)
         yield wanted

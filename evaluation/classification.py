@@ -30,9 +30,9 @@ from schema.progress import ProgressCallback, no_progress
 from schema.terms import CATEGORY, path_prefixes
 from schema.wording import value_words
 from serving.calibration import Calibration
-from serving.category_cells import ParentCategories
+from serving.category_cells import CategoryFilling
 from serving.cells import Scorer, predict, score_in_chunks
-from serving.deciding import CellLimits, fills
+from serving.deciding import CellLimits
 
 _BATCH = 128  # items
 TOP_1 = "top-1"
@@ -260,7 +260,7 @@ def _classify(
     spec = scorer.ontology[CATEGORY]
     tree = CategoryTree(spec.values)
     calibration = Calibration(scorer.calibration)
-    parents = ParentCategories(spec, calibration)
+    filling = CategoryFilling(spec, calibration)
     best: list[str] = []
     nodes: list[list[str]] = [[] for _ in tree.levels]
     filled: dict[float, list[str | None]] = {
@@ -280,12 +280,8 @@ def _classify(
             for level, found in zip(tree.levels, nodes, strict=True):
                 found.append(level.nodes[int(level.sums(probabilities).argmax())])
             for target, decided in filled.items():
-                threshold = calibration.threshold(situation, CATEGORY, target)
-                if fills(probabilities, threshold):
-                    decided.append(spec.values[place])
-                    continue
-                parent = parents.proven(situation, probabilities, CellLimits(target))
-                decided.append(None if parent is None else parent.category)
+                node = filling.filled(situation, probabilities, CellLimits(target))
+                decided.append(None if node is None else node.category)
         progress(start + len(batch), len(shown))
     return Classified(
         true=tuple(category_text(item.category) or "" for item in asked),

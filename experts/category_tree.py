@@ -28,9 +28,9 @@ class TreeLevel:
         A node is as probable as all paths below it together, so no path is more probable than its
         parent.
         """
-        found = np.zeros((*probabilities.shape[:-1], len(self.nodes)))
-        np.add.at(found, (..., self.node), probabilities)
-        return found
+        order = np.argsort(self.node, kind="stable")
+        starts = np.searchsorted(self.node[order], np.arange(len(self.nodes)))
+        return np.asarray(np.add.reduceat(probabilities[..., order], starts, axis=-1))
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,10 @@ def levels_of(path: str) -> set[str]:
 def level_name(number: int) -> str:
     """Return what a level of the tree is called in calibrations; the broadest is 1."""
     return f"{CATEGORY} level {number}"
+
+
+ANY_LEVEL = f"{CATEGORY} at any level"
+"""What paths and the nodes above them are called together in calibrations."""
 
 
 def category_text(levels: Sequence[str]) -> str | None:

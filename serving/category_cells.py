@@ -1,8 +1,8 @@
-"""Fall back on a parent category where no path is proven.
+"""Fill an item's category, or a parent of it where the category is not proven.
 
-Each level of the tree has thresholds of its own (:mod:`serving.category_calibration`). The deepest
-level at which the most probable node is proven is what an item is filled with: ``Shoes`` where
-``Shoes > Boots`` is not sure enough.
+What an item is filled with is the deepest node of the tree that passes two thresholds: the one of
+all levels together, and that of its own level (:mod:`serving.category_calibration`): ``Shoes``
+where ``Shoes > Boots`` is not sure enough.
 
 Shapes: V paths, U nodes of a level.
 """
@@ -13,18 +13,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
-from experts.category_tree import CategoryTree, TreeLevel, level_name
+from experts.category_tree import ANY_LEVEL, CategoryTree, TreeLevel, level_name
 from schema.arrays import FloatArray
 from schema.frequencies import value_frequencies
 from schema.ontology import PropertySpec
-from schema.terms import path_prefixes
+from schema.terms import CATEGORY, path_prefixes
 from serving.calibration import Calibration
 from serving.deciding import CellLimits, decide
 
 
 @dataclass(frozen=True)
-class ProvenParent:
-    """A node above the paths that is filled: ``place`` among the nodes of its ``level``.
+class ProvenNode:
+    """A node that is filled: ``place`` among the nodes of its ``level``.
 
     ``proven`` is the precision that is proven for it.
     """
@@ -41,8 +41,8 @@ class ProvenParent:
 
 
 @dataclass(frozen=True)
-class ParentCategories:
-    """The nodes above the paths of ``spec``, whose values are category paths."""
+class CategoryFilling:
+    """Chooses the category of ``spec``, whose values are paths, that an item is filled with."""
 
     spec: PropertySpec
     calibration: Calibration
@@ -52,32 +52,36 @@ class ParentCategories:
         """The tree of the paths."""
         return CategoryTree(self.spec.values)
 
-    def proven(
+    def filled(
         self,
         situation: str,
         probabilities: FloatArray,
         limits: CellLimits,
         withheld: Collection[str] = (),
-    ) -> ProvenParent | None:
-        """Return the deepest node that is filled, given the probabilities [V] of the paths.
+    ) -> ProvenNode | None:
+        """Return the node that an item is filled with, given the probabilities [V] of the paths.
 
-        None if none is. Nodes that are ``withheld``, or below such a node, are not.
+        None if none is proven. Nodes that are ``withheld``, or below such a node, are passed over.
         """
-        levels = list(enumerate(self.tree.parents, 1))
+        target = limits.target_precision
+        together = self.calibration.threshold(situation, ANY_LEVEL, target)
+        if together is None:
+            return None
+        levels = list(enumerate(self.tree.levels, 1))
         for number, level in reversed(levels):
-            name = level_name(number)
-            threshold = self.calibration.threshold(situation, name, limits.target_precision)
-            if threshold is None:
-                continue
             sums = level.sums(probabilities)
-            best = int(sums.argmax())
-            probability = float(sums[best])
-            if is_withheld(level.nodes[best], withheld):
+            place = int(sums.argmax())
+            probability = float(sums[place])
+            name = CATEGORY if number == len(levels) else level_name(number)
+            own = self.calibration.threshold(situation, name, target)
+            # Of the broadest level there is no parent that could take the place of a node.
+            threshold = together if number == 1 else own
+            if threshold is None or is_withheld(level.nodes[place], withheld):
                 continue
             priors = level.sums(value_frequencies(self.spec))
-            if decide(sums, priors, threshold, probability) == "fill":
-                proven = self.calibration.proven_precision(situation, name, probability)
-                return ProvenParent(level, best, probability, proven)
+            if decide(sums, priors, max(threshold, together), probability) == "fill":
+                proven = self.calibration.proven_precision(situation, ANY_LEVEL, probability)
+                return ProvenNode(level, place, probability, proven)
         return None
 
 

@@ -21,7 +21,7 @@ from schema.ontology import PropertySpec
 from schema.terms import CATEGORY
 from schema.unasked import Unasked
 from serving.calibration import Calibration
-from serving.category_cells import ParentCategories
+from serving.category_cells import CategoryFilling, is_withheld
 from serving.cells import Prediction, Scorer, predict, unknown_values
 from serving.deciding import CellLimits, Decision, decide
 from serving.estimates import Estimator
@@ -83,8 +83,8 @@ class CellCompleter:
         self.several = SeveralValues(scorer.calibration)
         specs = [spec for spec in scorer.ontology.properties.values() if spec.values]
         self.priors = {spec.name: value_frequencies(spec) for spec in specs}
-        self.parents = {
-            spec.name: ParentCategories(spec, self.calibration)
+        self.categories = {
+            spec.name: CategoryFilling(spec, self.calibration)
             for spec in specs
             if spec.name == CATEGORY
         }
@@ -97,6 +97,8 @@ class CellCompleter:
         """Rank, decide and explain one cell."""
         if not cell.variants:
             return Completion(cell.item.id, cell.property, (), "abstain", Evidence())
+        if cell.property in self.categories:
+            return self._complete_category(cell, scores)
         if cell.property in self.several.properties:
             return self._complete_several(cell, scores)
         return self._complete_single(cell, scores)
@@ -123,10 +125,6 @@ class CellCompleter:
         said = float(every[0][values:].sum())
         tells_other = len(scores.of_variants[0]) > values
         decision, proven = self._decide(cell, whole.candidates, ranking[0], ranked[0], scores.proof)
-        if decision != "fill" and cell.may_fill and name in self.parents:
-            parent = self._parent(cell, [each.candidates for each in predictions], ranked)
-            if parent is not None:
-                return parent
         return Completion(
             cell.item.id,
             name,
@@ -138,31 +136,50 @@ class CellCompleter:
             estimate=self.estimator.estimate(name, cell.situation(), whole.candidates),
         )
 
-    def _parent(
-        self,
-        cell: CellRequest,
-        predictions: Sequence[FloatArray],
-        ranked: tuple[Candidate, ...],
-    ) -> Completion | None:
-        """Fill a cell with a category above the best one; None if none is proven.
+    def _complete_category(self, cell: CellRequest, scores: CellScores) -> Completion:
+        """Complete the category of an item: with a path, or a node above it if that is proven.
 
-        ``predictions`` [V] are those of the paths, by variant. The ``ranked`` paths come after it.
+        The most probable paths are the candidates; a node that is filled comes before them.
         """
         name = cell.property
+        spec = self.scorer.ontology[name]
+        predictions = [
+            predict(logits, len(spec.values), self.calibration.temperature(variant.situation, name))
+            for variant, logits in zip(cell.variants, scores.of_variants, strict=True)
+        ]
+        every = [each.candidates for each in predictions]
         withheld = self.withheld.of_cell.get((cell.item.id, name), ())
-        found = self.parents[name].proven(cell.situation(), predictions[0], cell.limits, withheld)
-        if found is None:
-            return None
-        filled = Candidate(found.category, found.probability)
-        others = [each for each in ranked if each.value != found.category]
-        sums = [found.level.sums(each) for each in predictions]
+        ranking = [
+            place
+            for place in self._ranking(cell, every[0], ())
+            if not is_withheld(spec.values[place], withheld)
+        ]
+        if not ranking:
+            return Completion.refused(cell.item.id, name, Unasked.WITHHELD)
+        ranked = _candidates(spec, (), ranking[: self.top_k], every[0])
+        filled = None
+        if cell.may_fill:
+            filling = self.categories[name]
+            filled = filling.filled(cell.situation(), every[0], cell.limits, withheld)
+        other = float(predictions[0].other)
+        if filled is None:
+            limit = cell.limits.review_above
+            decision = decide(
+                every[0], self.priors[name], None, ranked[0].probability, review_above=limit
+            )
+            evidence = _evidence(cell.variants, every, ranking[0])
+            return Completion(cell.item.id, name, ranked, decision, evidence, another_value=other)
+        first = Candidate(filled.category, filled.probability)
+        others = [each for each in ranked if each.value != filled.category]
+        sums = [filled.level.sums(each) for each in every]
         return Completion(
             cell.item.id,
             name,
-            (filled, *others)[: self.top_k],
+            (first, *others)[: self.top_k],
             "fill",
-            _evidence(cell.variants, sums, found.place),
-            proven=found.proven,
+            _evidence(cell.variants, sums, filled.place),
+            proven=filled.proven,
+            another_value=other,
         )
 
     def _ranking(

@@ -186,6 +186,23 @@ def prove(
     return proven
 
 
+def prove_sequence(
+    counts: IntArray, wrong: IntArray, target: float, effect: float = 1.0
+) -> int | None:
+    """Return the last of M tests, from strict to lax, that is proven; None if none is.
+
+    A test is passed if ``wrong`` [M] of ``counts`` [M] cells are few enough. The counts do not
+    fall, and what is tested need not be a threshold. ``effect`` is the cells' design effect.
+    """
+    if not len(counts):
+        return None
+    starts = _sequence_starts(int(counts[-1] / effect), target, 1 - CONFIDENCE)
+    if not len(starts):
+        return None
+    passes = _passes(counts / effect, wrong / effect, target, (1 - CONFIDENCE) / len(starts))
+    return _last_proven(passes, np.searchsorted(counts / effect, starts))
+
+
 def _join(cells: Sequence[JudgedCells]) -> JudgedCells:
     return JudgedCells(
         np.concatenate([each.probability for each in cells]),

@@ -24,7 +24,16 @@ from kg.stores.tables import (
 )
 from schema.errors import DataError
 from schema.mapping import VARIANT_OF
-from schema.terms import TRUSTED_RANKS, Item, Provenance, Rank, Statement, statement_id
+from schema.terms import (
+    PREDICTION_SOURCE,
+    REVIEW_SOURCE,
+    TRUSTED_RANKS,
+    Item,
+    Provenance,
+    Rank,
+    Statement,
+    statement_id,
+)
 
 
 def statement(
@@ -443,6 +452,28 @@ class StoreContract:
         assert store.content_hash() == before
         undo(store, "3", by="4")
         assert store.content_hash() == after
+
+    def test_a_predicted_category_shows_until_it_is_taken_back(self, store):
+        store.put(sourced([Item("a", "Cup"), Item("b", "Can", "Tins")], "s"), None, run="1")
+        before = store.content_hash()
+        predicted = [Item("a", category="Home > Mugs"), Item("b", category="Home > Mugs")]
+        store.put(sourced(predicted, PREDICTION_SOURCE), None, run="2")
+        # What a source says comes before a guess, and the item is still the source's.
+        assert (store.item("a")[0].category, store.item("b")[0].category) == ("Home > Mugs", "Tins")
+        assert store.item("a")[0].provenance.source == "s"
+        snapshots = [read_snapshot(store, predicted_categories=each) for each in (True, False)]
+        assert [each.categories for each in snapshots] == [["Home > Mugs", "Tins"], [None, "Tins"]]
+        undo(store, "2", by="3")
+        assert store.content_hash() == before
+
+    def test_a_reviewed_category_comes_before_what_sources_say(self, store):
+        store.put(sourced([Item("a", category="Home > Mugs")], REVIEW_SOURCE), None, run="1")
+        store.put(sourced([Item("a", "Cup", "Tins")], "s"), None, run="2")
+        assert store.item("a")[0].category == "Home > Mugs"
+        assert store.item("a")[0].provenance.source == "s"
+        # Nobody supplies an item that its source no longer has.
+        store.retire("s", ["a"], run="3")
+        assert store.item("a") is None
 
     def test_retract_removes_and_counts_existing_statements(self, store):
         store.put(None, statements_table([statement(), statement("b")]))

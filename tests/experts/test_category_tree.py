@@ -43,7 +43,7 @@ paths = st.lists(names, min_size=1, max_size=3).map(" > ".join)
 def test_no_node_is_more_probable_than_its_parent(known, seed):
     tree = CategoryTree(tuple(sorted(known)))
     probabilities = np.random.default_rng(seed).dirichlet(np.ones(len(tree.paths)))
-    found = {}
+    found: dict[str, float] = {}
     for level in tree.levels:
         sums = level.sums(probabilities)
         np.testing.assert_allclose(sums.sum(), 1)

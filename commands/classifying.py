@@ -122,7 +122,7 @@ def _classifier_of(home: Home, model: str | None) -> Classifier:
 
 
 def _held(home: Home, request: ClassificationRequest, classifier: Classifier) -> _Held:
-    snapshot = home.snapshot(details=classifier.reads_details)
+    snapshot = home.snapshot(details=classifier.reads_details, predicted_categories=False)
     items = items_of_split(snapshot, request.part, home.image_files(), request.split)
     if not items:
         raise DataError(

@@ -193,15 +193,23 @@ class Home:
             )
         return tuple(names)
 
-    def snapshot(self, *, details: bool = False) -> GraphSnapshot:
+    def snapshot(
+        self, *, details: bool = False, predicted_categories: bool = True
+    ) -> GraphSnapshot:
         """Read the trusted statements of the graph, with descriptions and all images if asked for.
 
-        Raises DataError if it has no items.
+        Without ``predicted_categories``, those that a model has guessed are left out. Raises
+        DataError if it has no items.
         """
         from kg.snapshot import read_snapshot
 
         with self.store(read_only=True) as store:
-            snapshot = read_snapshot(store, ontology=self.ontology_or_none(), details=details)
+            snapshot = read_snapshot(
+                store,
+                ontology=self.ontology_or_none(),
+                details=details,
+                predicted_categories=predicted_categories,
+            )
         if not snapshot.items:
             raise DataError(
                 f"the catalogue {self.path} has no items: load some with `catalograph ingest` first"

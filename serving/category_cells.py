@@ -13,6 +13,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from experts.category_tree import ANY_LEVEL, CategoryTree, TreeLevel, level_name
 from schema.arrays import FloatArray
 from schema.frequencies import value_frequencies
@@ -61,12 +63,16 @@ class CategoryFilling:
     ) -> ProvenNode | None:
         """Return the node that an item is filled with, given the probabilities [V] of the paths.
 
-        None if none is proven. Nodes that are ``withheld``, or below such a node, are passed over.
+        None if none is proven. Nodes that are ``withheld``, or below such a node, are passed over,
+        and their probability is nobody's: a parent does not get it either.
         """
         target = limits.target_precision
         together = self.calibration.threshold(situation, ANY_LEVEL, target)
         if together is None:
             return None
+        if withheld:
+            kept = [not is_withheld(path, withheld) for path in self.spec.values]
+            probabilities = np.where(kept, probabilities, 0)
         levels = list(enumerate(self.tree.levels, 1))
         for number, level in reversed(levels):
             sums = level.sums(probabilities)

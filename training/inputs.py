@@ -73,7 +73,12 @@ def read_inputs(
         DataError: the model reads images, and none of the catalogue's can be read.
     """
     with home.store(read_only=True) as store:
-        snapshot = read_snapshot(store, home.cache / "snapshot", ontology=home.ontology_or_none())
+        snapshot = read_snapshot(
+            store,
+            home.cache / "snapshot",
+            ontology=home.ontology_or_none(),
+            predicted_categories=False,
+        )
     splits = split_items(snapshot, options)
     train = splits["train"]
     ontology = (

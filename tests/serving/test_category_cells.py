@@ -59,8 +59,11 @@ def test_both_thresholds_have_to_be_reached():
 
 def test_what_is_rejected_is_not_filled_nor_what_is_below_it():
     found = filling(0.8, 0.7, 0.75)
-    assert said([0.9, 0.05, 0.05], found, {"Shoes > Boots"}) == ("Shoes", 0.95)
     assert said([0.9, 0.05, 0.05], found, {"Shoes"}) is None
+    # Nor does its parent get its probability.
+    assert said([0.9, 0.05, 0.05], found, {"Shoes > Boots"}) is None
+    assert said([0.45, 0.5, 0.05], filling(0.8, 0.45, 0.45), {"Shoes > Boots"}) == ("Shoes", 0.5)
+    assert said([0.1, 0.85, 0.05], found, {"Shoes > Boots"}) == ("Shoes > Heels", 0.85)
 
 
 def judged(probability, right):

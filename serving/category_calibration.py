@@ -37,7 +37,7 @@ from serving.proof import TARGETS, JudgedCells, Proven, design_effect, prove, pr
 _FOLDS = (0, 1)
 LEAST_PROBABILITY = 0.5
 """From here on the most probable nodes of all levels are parents of each other."""
-THRESHOLDS = 1 - LEAST_PROBABILITY * 0.85 ** np.arange(60)[::-1]
+THRESHOLDS = 1 - LEAST_PROBABILITY * 0.75 ** np.arange(80)[::-1]
 """The thresholds for all levels that are tested, from strict to lax."""
 
 

@@ -352,7 +352,7 @@ def classification(
     split: Path | None,
     out: Path | None,
 ) -> None:
-    """Evaluate how well a model classifies items into the category tree.
+    """Evaluate how well a model finds the category of items.
 
     Hides the category of every held-out item, and with it what repeats it: properties that restate
     the category, and statements that name one of its levels. Prints top-1, macro-F1 and the

@@ -120,7 +120,7 @@ def align(
 @split_option
 @pass_context
 def classify(context: Context, model: str | None, split: Path | None) -> None:
-    """Add a classifier of items into the category tree to a model.
+    """Add a classifier of items by category to a model.
 
     `train` fits one whenever items have categories; this is for models that have none, and for
     catalogues whose categories have changed. It learns from the splits that the model's experts

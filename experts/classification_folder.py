@@ -18,6 +18,7 @@ from experts.folder import from_arrays, to_arrays
 from fusion.checkpoint import read_manifest, read_required_files, reporting_damage, write_files
 from fusion.inference.featurizer import PixelReader
 from schema.documents import parse_json_object
+from schema.manifests import MANIFEST
 from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
 from schema.terms import CATEGORY
@@ -28,8 +29,8 @@ CLASSIFIER_CONFIG = "classifier.json"
 
 
 def has_classifier(folder: Path) -> bool:
-    """Return whether a model folder has a classifier; raises ModelError if it is no such folder."""
-    return CLASSIFIER in read_manifest(folder)
+    """Return whether a folder has a classifier; raises ModelError if its manifest is damaged."""
+    return (folder / MANIFEST).is_file() and CLASSIFIER in read_manifest(folder)
 
 
 def save_classifier(folder: Path, classifier: Classifier, about: Mapping[str, Any]) -> None:

@@ -176,6 +176,6 @@ def test_only_what_was_reviewed_comes_back_into_the_file(call: Call, shop: ShopF
     assert export() == reviewed
     (open_one,) = call("review", "list", "--json").json["proposals"]
     assert open_one["item"] == left
-    asked = ("--property", shop.property, "--item", rejected)
-    again = call("complete", *asked, "--write", "--json").json
+    named = ("--property", shop.property, "--item", rejected)
+    again = call("complete", *named, "--write", "--json").json
     assert (again["proposed"], again["not_written"]) == (0, {"rejected": 1})

@@ -76,6 +76,7 @@ from serving.review.drifting import Drifting
 from serving.review.recorder import ProposalRecorder, begin_run
 from serving.review.statistics import drifts
 from serving.review.store_of_proposals import check_store
+from serving.same_items import SameItems
 from serving.several_values import SeveralValues
 from serving.withheld import Withheld
 from serving.writeback import rejected_values
@@ -210,11 +211,13 @@ def _planned(
 def _completions(job: _Job, progress: ProgressCallback) -> Iterator[Completion]:
     """Complete the cells, none against another of its item; named ones that are refused last."""
     catalogue = job.catalogue
+    options = _options(job)
     completions = complete_cells(
-        job.scorer_of_cells, catalogue.items, job.plan.cells, _options(job), progress=progress
+        job.scorer_of_cells, catalogue.items, job.plan.cells, options, progress=progress
     )
+    same_items = SameItems.of(catalogue.snapshot, catalogue.ontology)
     yield from without_contradictions(
-        completions,
+        same_items.complete(completions, options),
         catalogue.snapshot,
         Dependencies.find(catalogue.snapshot, catalogue.ontology.learned()),
     )

@@ -22,6 +22,8 @@ class Source(StrEnum):
     """The model knows the value."""
     TITLE = "title"
     """The model does not know it, and the item's title says it."""
+    SAME_PRODUCT = "same product"
+    """Another item states it that is the same product."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,14 @@ class Evidence:
 
     ``modalities`` has an entry for each content modality that the item has and the model reads.
     ``statements`` are sorted by the size of their effect, largest first. ``language_model`` is what
-    one answered for the cell, if it was asked; the effects are those beside its answer.
+    one answered for the cell, if it was asked; the effects are those beside its answer. ``same_as``
+    are items that are the same product and state a value.
     """
 
     modalities: Mapping[Modality, float] = field(default_factory=dict)
     statements: tuple[StatementEffect, ...] = ()
     language_model: Mapping[str, Any] | None = None
+    same_as: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, with None for what the item lacks or the model does not read."""
@@ -78,6 +82,8 @@ class Evidence:
         ]
         if self.language_model is not None:
             effects["language_model"] = dict(self.language_model)
+        if self.same_as:
+            effects["same_as"] = list(self.same_as)
         return effects
 
 

@@ -271,7 +271,7 @@ class ExpertEnsemble:
     @property
     def reads_details(self) -> bool:
         """Whether it reads descriptions or more than one image of an item."""
-        return not self.kernels.description.is_empty
+        return not self.kernels.description.is_empty or self.kernels.image.reads_several
 
     @property
     def modalities(self) -> frozenset[Modality]:

@@ -140,6 +140,11 @@ class ImageKernel:
         bandwidths = [_median_distance(block) for block in _features(sample, patches)]
         return cls(_features(landmarks, patches), landmarks.counts, bandwidths, patches)
 
+    @property
+    def reads_several(self) -> bool:
+        """Whether any landmark has more than one image."""
+        return bool((self._counts > 1).any())
+
     def select(self, index: IntArray) -> ImageKernel:
         """Return the kernel with some of its landmarks alone."""
         images = _images_of(self._counts, index)

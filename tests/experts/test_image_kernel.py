@@ -115,6 +115,7 @@ def test_a_colour_that_only_the_second_image_shows_is_found():
         for each in plain
     ]
     fit = fit_experts("x", ONTOLOGY, labelled(behind[:60]))
+    assert fit.ensemble.reads_details  # without them, a snapshot has the first image alone
     asked = [ItemInput(each.id, None, blank, more_images=each.more_images) for each in behind[60:]]
     cells = [CellQuery(number, "colour", ()) for number in range(len(asked))]
     scores = fit.ensemble.score(fit.ensemble.encode(asked), cells)

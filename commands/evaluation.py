@@ -292,6 +292,58 @@ def _comparison_lines(comparison: Comparison) -> list[object]:
 
 
 @evaluate.command()
+@click.option(
+    "--ratings",
+    metavar="FILE",
+    type=PATH,
+    required=True,
+    help="CSV file with the columns query,item,rating: 0 for items that do not answer the query, "
+    "and more the better they do.",
+)
+@click.option(
+    "--folds",
+    metavar="N",
+    type=click.IntRange(0, 100),
+    default=0,
+    show_default=True,
+    help="Also learn the weights from the queries of all folds but one, and rank those of that "
+    "fold; 0: do not.",
+)
+@click.option("--words-only", is_flag=True, help="Do without the text encoder.")
+@out_option
+@pass_context
+def retrieval(
+    context: Context, ratings: Path, folds: int, words_only: bool, out: Path | None
+) -> None:
+    """Evaluate search against people's ratings of items for queries.
+
+    Ranks the rated items of each query as `search` does, by words alone, by vectors alone, by both
+    ranks fused, and by BM25. Prints NDCG@10, the mean reciprocal rank (MRR) and recall@10 of the
+    items rated 2 or more, with 95% intervals over queries and paired differences to BM25.
+
+    \b
+    Example:
+      catalograph evaluate retrieval --ratings ratings.csv
+    """
+    from evaluation.retrieval import evaluate_retrieval
+    from serving.search.opening import open_searcher
+    from serving.search.ratings import rateable, read_ratings
+
+    searcher = open_searcher(context.home(), words_only=words_only)
+    rated = rateable(searcher, read_ratings(ratings))
+    report = evaluate_retrieval(searcher, rated, folds=folds)
+    write_json(report.as_dict(), out)
+    columns, *rows = report.as_rows()
+    left_out = ", ".join(f"{count:,} {what}" for what, count in report.left_out.items() if count)
+    context.emit(
+        report.as_dict(),
+        f"{report.ratings:,} ratings of {report.queries:,} queries"
+        + (f"; left out: {left_out}" if left_out else ""),
+        table(columns, rows, right=columns[1:]),
+    )
+
+
+@evaluate.command()
 @model_option
 @_choice(
     "--title",

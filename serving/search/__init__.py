@@ -1,0 +1,1 @@
+"""Search: an index of a home's items, and the ranking of what is found."""

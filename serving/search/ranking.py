@@ -1,0 +1,143 @@
+"""The ranking: a weighted sum of features, whose weights are learned from rated or clicked queries.
+
+Of two items that a query was rated for, the better one should have the higher score: a logistic
+regression on the differences of their features (RankNet with a linear model). The weights are drawn
+towards those that come with Catalograph, so that a few queries change them a little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from schema.arrays import FloatArray, IntArray
+from schema.documents import parse_json_object
+from schema.errors import DataError
+from schema.files import write_atomically
+from serving.search.features import WORD_FEATURES, FeatureMatrix
+
+VECTOR_FEATURE = "meaning"
+VECTOR_SCALE = 5.0
+"""Cosines of a query with items vary by a tenth or two, other features from 0 to 1."""
+FEATURES = (*WORD_FEATURES, VECTOR_FEATURE)
+STRENGTH = 0.1
+"""The inverse of the penalty on weights that differ from those that they are drawn towards."""
+FILE = "weights.json"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights [F] of the features, without vectors and with them."""
+
+    words: tuple[float, ...]
+    with_vectors: tuple[float, ...]
+
+    def score(self, matrices: Sequence[FeatureMatrix], cosines: FloatArray | None) -> FloatArray:
+        """Return the scores [N] between 0 and 1 of N items, the best of a query's readings.
+
+        ``matrices`` are the features [N, F] of each reading, ``cosines`` [N] those of vectors.
+        """
+        weights = np.array(self.words if cosines is None else self.with_vectors)
+        own = weights[: len(WORD_FEATURES)]
+        best = np.max([matrix @ own for matrix in matrices], axis=0)
+        if cosines is not None:
+            best = best + weights[-1] * VECTOR_SCALE * cosines
+        # The greatest sum possible, nearly, is 1, so that scores of different queries compare.
+        return best / (own.sum() + (weights[-1] * VECTOR_SCALE if cosines is not None else 0.0))
+
+    def as_dict(self) -> dict[str, dict[str, float]]:
+        """Return plain data."""
+        return {
+            "words": dict(zip(WORD_FEATURES, self.words, strict=True)),
+            "with_vectors": dict(zip(FEATURES, self.with_vectors, strict=True)),
+        }
+
+
+PRIOR = Weights(
+    words=(0.3, 0.3, 0.1, 0.3, 0.3, 0.3, 0.5),
+    with_vectors=(0.3, 0.3, 0.1, 0.3, 0.3, 0.3, 0.5, 0.5),
+)
+"""Weights before anything was learned."""
+DEFAULT = Weights(
+    words=(0.5, 0.4, 0.05, 0.4, 0.6, 0.6, 0.5),
+    with_vectors=(0.2, 0.25, 0.05, 0.2, 0.4, 0.4, 0.5, 0.8),
+)
+"""What a search begins with; docs/search.md says how they were learned."""
+
+
+def read_weights(folder: Path) -> Weights:
+    """Return the weights that were learned for an index; DEFAULT if none were."""
+    path = folder / FILE
+    if not path.is_file():
+        return DEFAULT
+    try:
+        document = parse_json_object(path.read_bytes())
+        return Weights(
+            tuple(_number(document["words"], name) for name in WORD_FEATURES),
+            tuple(_number(document["with_vectors"], name) for name in FEATURES),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} has no weights ({error}): remove it, or learn them anew with "
+            "`catalograph index --learn FILE`"
+        ) from None
+
+
+def _number(weights: Mapping[str, object], name: str) -> float:
+    value = weights[name]
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}")
+    return float(value)
+
+
+def write_weights(folder: Path, weights: Weights) -> None:
+    """Keep weights for an index."""
+    import json
+
+    write_atomically(folder / FILE, json.dumps(weights.as_dict(), indent=1))
+
+
+@dataclass(frozen=True)
+class RatedQuery:
+    """The features [N, F] of a query's N items, and their ratings [N]."""
+
+    features: FeatureMatrix
+    rating: IntArray
+
+
+def learn(queries: Sequence[RatedQuery], towards: Sequence[float]) -> FloatArray:
+    """Return weights [F] learned from queries, drawn ``towards`` others.
+
+    Every query counts the same, and a pair of its items by the difference of their gains.
+    """
+    from scipy.optimize import minimize
+
+    prior = np.array(towards)
+    parts = [_pairs(query) for query in queries]
+    differences = np.concatenate([np.zeros((0, len(prior))), *(each for each, _ in parts)])
+    share = np.concatenate([np.zeros(0), *(each for _, each in parts)])
+    if not len(share):
+        return prior
+
+    def loss(weights: FloatArray) -> tuple[float, FloatArray]:
+        margin = differences @ weights
+        away = weights - prior
+        value = share @ np.logaddexp(0, -margin) + away @ away / (2 * STRENGTH)
+        slope = -share / (1 + np.exp(np.minimum(margin, 500)))
+        return float(value), differences.T @ slope + away / STRENGTH
+
+    found = minimize(loss, prior, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(prior))
+    return np.asarray(found.x)
+
+
+def _pairs(query: RatedQuery) -> tuple[FeatureMatrix, FloatArray]:
+    """Return the differences [P, F] of better and worse items, and their weights [P]."""
+    better, worse = np.nonzero(query.rating[:, None] > query.rating[None])
+    gain = 2.0 ** query.rating[better] - 2.0 ** query.rating[worse]
+    total = gain.sum()
+    share = gain / total if total else gain
+    return query.features[better] - query.features[worse], share

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from kg.snapshot import GraphSnapshot
 from schema.ontology import Ontology, PropertySpec
 from schema.terms import CATEGORY_SEPARATOR
-from serving.search.words import BREAK, codes, is_code, sequence, words
+from serving.search.words import BREAK, codes, is_code, last_characters, sequence, words
 
 MAX_VALUE = 200
 """Characters of a value; a longer one is a description."""
@@ -53,8 +53,8 @@ class SearchedItem:
 class Document:
     """The words of an item, each field a sequence; see :mod:`serving.search.words`.
 
-    ``codes`` has its id, its identifiers and model numbers, and ``wholes`` the words that are the
-    whole value of a property.
+    ``codes`` has its id, its identifiers and model numbers, and characters that are found alone;
+    ``wholes`` are the words that are the whole value of a property.
     """
 
     title: tuple[str, ...]
@@ -81,6 +81,7 @@ class DocumentReader:
         """Return an item's document."""
         value_words: list[str] = []
         found_codes = [item.id, *codes(item.title), *codes(item.description)]
+        ends = last_characters(f"{item.title} {item.category}")
         wholes: dict[str, None] = {}
         for name, value in item.statements:
             spec = self._specs.get(name)
@@ -98,7 +99,7 @@ class DocumentReader:
             category=tuple(sequence(item.category.rpartition(CATEGORY_SEPARATOR)[2])),
             description=tuple(sequence(item.description)),
             values=tuple(value_words),
-            codes=tuple(_joined_codes(found_codes)),
+            codes=(*_joined_codes(found_codes), *ends),
             wholes=tuple(wholes),
         )
 

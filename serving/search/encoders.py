@@ -40,7 +40,9 @@ class TransformerEncoder:
     def __init__(self, folder: Path) -> None:
         import torch
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         folder = Path(folder)
         if not (folder / "config.json").is_file():
             raise ModelError(

@@ -30,11 +30,11 @@ class Filters:
         """Read filters written ``property=value``. Raises UsageError if one is not."""
         values = []
         for text in texts:
-            name, equals, value = text.partition("=")
+            name, equals, value = _stored(text).partition("=")
             if not equals or not name.strip() or not value.strip():
                 raise UsageError(f"the filter {text!r} is not property=value, such as colour=red")
             values.append((name.strip(), value.strip()))
-        return cls(tuple(values), category)
+        return cls(tuple(values), None if category is None else _stored(category))
 
     def condition(self, known: Sequence[str], ontology: Ontology | None) -> Condition:
         """Return the condition. Raises PropertyNotFoundError if no item has such a property.
@@ -69,6 +69,11 @@ class Filters:
             )
             parameters += [self.category, below, below]
         return Condition(" AND ".join(parts), tuple(parameters))
+
+
+def _stored(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which no database takes."""
+    return text.encode(errors="replace").decode()
 
 
 EVERYTHING = Filters()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from schema.arrays import FloatArray, IntArray
 from serving.search.documents import Document, SearchedItem
-from serving.search.words import BREAK, has_digit
+from serving.search.words import BREAK
 
 SIZE = 64
 """Dimensions of a signature."""
@@ -34,8 +34,7 @@ Signatures = NDArray[np.float32]
 
 def features_of(item: SearchedItem, document: Document) -> set[str]:
     """Return the features of an item: words of its title and category, and its properties."""
-    found = {word for word in document.title if word != BREAK and not has_digit(word)}
-    found.update(word for word in document.category if word != BREAK)
+    found = {word for word in (*document.title, *document.category) if word != BREAK}
     found.update(f":{name}" for name, _ in item.statements)
     return found
 

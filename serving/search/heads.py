@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from serving.search.words import BREAK, has_digit
+from serving.search.words import BREAK, has_digit, stem
 
 ENDS_PHRASES = 0.35
 """A word of which this share of the occurrences end a phrase is one for things."""
@@ -22,14 +22,21 @@ LEAST_VALUES = 3
 _PRIOR = 3.0
 """A word seen rarely counts as one that ends no phrase."""
 
-FOR = frozenset("for f fur pour para per voor dla til till to".split())
+FOR = frozenset(map(stem, "for f fur pour para per voor dla til till to".split()))
 """Words behind which it is said what an item is for."""
+FOR_REACHES = 3
+"""Words behind "for" that belong to it."""
 PARTICLES = FOR | frozenset(
-    "with w in and by of from incl inc plus or on at without the a an "
-    "mit und ohne von aus im in der die das "
-    "avec et sans de du des en le la les "
-    "con y sin del el los las e di da senza per il "
-    "met en van zonder med og och av i na z".split()
+    map(
+        stem,
+        (
+            "with w in and by of from incl inc plus or on at without the a an "
+            "mit und ohne von aus im in der die das "
+            "avec et sans de du des en le la les "
+            "con y sin del el los las e di da senza per il "
+            "met en van zonder med og och av i na z"
+        ).split(),
+    )
 )
 """Words that end the phrase before them, in the commonest languages of catalogues."""
 
@@ -92,10 +99,20 @@ def heads_of(texts: Iterable[Sequence[str]], things: frozenset[str]) -> list[str
                 continue
             if place + 1 < len(text) and text[place + 1] in things:
                 continue
-            if place and text[place - 1] in FOR:
+            if _is_behind_for(text, place):
                 continue
             found[word] = None
     return list(found)
+
+
+def _is_behind_for(text: Sequence[str], place: int) -> bool:
+    """Return whether "for" stands shortly before a word, as in "for your new TV"."""
+    for word in reversed(text[max(0, place - FOR_REACHES) : place]):
+        if word == BREAK:
+            return False
+        if word in FOR:
+            return True
+    return False
 
 
 def head_of_query(words: Sequence[str]) -> str:

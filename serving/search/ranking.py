@@ -63,8 +63,8 @@ PRIOR = Weights(
 )
 """Weights before anything was learned."""
 DEFAULT = Weights(
-    words=(0.5, 0.4, 0.05, 0.4, 0.6, 0.6, 0.5),
-    with_vectors=(0.2, 0.25, 0.05, 0.2, 0.4, 0.4, 0.5, 0.8),
+    words=(0.43, 0.54, 0.08, 0.49, 0.54, 0.7, 0.52),
+    with_vectors=(0.33, 0.4, 0.07, 0.38, 0.41, 0.57, 0.52, 0.91),
 )
 """What a search begins with; docs/search.md says how they were learned."""
 

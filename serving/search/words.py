@@ -48,7 +48,11 @@ def _tokens() -> re.Pattern[str]:
 
 def folded(text: str) -> str:
     """Return a text in lower case, in one form of writing, and without accents."""
-    text = unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).casefold()
+    text = text[:MAX_CHARACTERS]
+    if not text.isascii():
+        # Halves of surrogate pairs, which a command line may have, are in no text that is stored.
+        text = text.encode(errors="replace").decode()
+    text = unicodedata.normalize("NFKC", text).casefold()
     if text.isascii():
         return text
     return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text)))
@@ -95,6 +99,13 @@ def _pieces(token: str) -> Iterator[str]:
             yield run
         else:
             yield from (run[place : place + 2] for place in range(len(run) - 1))
+
+
+def last_characters(text: str) -> list[str]:
+    """Return the last character of each run without spaces, which begins no pair of its own."""
+    return list(
+        dict.fromkeys(run[-1] for run in _RUNS.findall(folded(text)) if _IS_UNSPACED.match(run))
+    )
 
 
 def has_digit(word: str) -> bool:

@@ -15,6 +15,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ DESCRIPTION_WORDS = 25
 VOCABULARY = 30_000
 PUT_ITEMS = 10_000
 SOURCE = Provenance("made", time="2026-01-01T00:00:00+00:00")
-_SYLLABLES = "ba be bi bo da de di do ka ke ki ko la le li lo ma me mi mo ra re ri ro sa se si so".split()
+_SYLLABLES = (
+    "ba be bi bo da de di do ka ke ki ko la le li lo ma me mi mo ra re ri ro sa se si so".split()
+)
 
 
 def word_of(number: int) -> str:
@@ -81,8 +84,8 @@ class MadeCatalogue:
         item = Item(
             f"P{number:07}",
             title,
-            words,
-            f"Shop > Department {kind % 20} > {word_of(kind)}",
+            description=words,
+            category=f"Shop > Department {kind % 20} > {word_of(kind)}",
             provenance=SOURCE,
         )
         own = [
@@ -176,12 +179,10 @@ def measure(folder: Path, items: int, queries: int) -> dict[str, Any]:
     spent: dict[str, list[float]] = {}
     for name, text, filters in asked:
         before = time.process_time()
-        clock.setdefault(name, []).append(
-            timed(lambda text=text, filters=filters: searcher.search(text, 10, filters))  # type: ignore[misc]
-        )
+        clock.setdefault(name, []).append(timed(partial(searcher.search, text, 10, filters)))
         spent.setdefault(name, []).append(time.process_time() - before)
-    facets = [timed(lambda text=text: searcher.search(text, 10, facets=True)) for _, text, _ in asked[:50]]  # type: ignore[misc]
-    similar = [timed(lambda number=number: searcher.similar(f"P{number:07}")) for number in range(1, 51)]  # type: ignore[misc]
+    facets = [timed(partial(searcher.search, text, 10, facets=True)) for _, text, _ in asked[:50]]
+    similar = [timed(partial(searcher.similar, f"P{number:07}")) for number in range(1, 51)]
     return {
         "items": items,
         "statements": items * len(PROPERTIES),

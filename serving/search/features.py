@@ -23,6 +23,9 @@ B = 0.75
 """The usual parameters of BM25."""
 NAMED = 0.4
 """What it counts that an item has the head word of a query, but is none."""
+_MAX_USES = 5_000
+"""Uses of words by groups that are read: where nearly every item has a category of its own, they
+say little."""
 _GROUP_PRIOR = 2.0
 """Of a group of few items it is not believed that all are what a query wants."""
 WORD_FEATURES = ("text", "title", "values", "phrase", "head", "group", "code")
@@ -103,7 +106,8 @@ class WordFeatures:
         heads: dict[int, float] = {}
         others: dict[int, float] = {}
         for word, group, items, as_head in self._connection.execute(
-            f"SELECT word, grp, items, heads FROM uses WHERE word IN ({marks})", reading.words
+            f"SELECT word, grp, items, heads FROM uses WHERE word IN ({marks}) LIMIT ?",
+            (*reading.words, _MAX_USES),
         ):
             size = self._groups.get(group, 0) + _GROUP_PRIOR
             if word == reading.head:

@@ -96,12 +96,10 @@ def test_a_failed_update_leaves_the_index_as_it_was(tmp_path: Path) -> None:
     def fail(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    with (
-        closing(database.connect(path, write=True)) as connection,
-        pytest.raises(KeyboardInterrupt),
-    ):
+    with closing(database.connect(path, write=True)) as connection:
         difference = building.difference_of(connection, [item("99", "Garden gnome")])
-        building.update(connection, difference, READER, {}, fail)
+        with pytest.raises(KeyboardInterrupt):
+            building.update(connection, difference, READER, {}, fail)
     assert contents(path) == before
 
 

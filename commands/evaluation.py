@@ -315,7 +315,7 @@ def _comparison_lines(comparison: Comparison) -> list[object]:
 def retrieval(
     context: Context, ratings: Path, folds: int, words_only: bool, out: Path | None
 ) -> None:
-    """Evaluate search against people's ratings of items for queries.
+    """Evaluate search against people's ratings.
 
     Ranks the rated items of each query as `search` does, by words alone, by vectors alone, by both
     ranks fused, and by BM25. Prints NDCG@10, the mean reciprocal rank (MRR) and recall@10 of the

@@ -31,6 +31,7 @@ def _filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "-k",
+            "--top-k",
             "count",
             metavar="N",
             type=int,

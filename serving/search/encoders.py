@@ -42,7 +42,7 @@ class TransformerEncoder:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         folder = Path(folder)
         if not (folder / "config.json").is_file():
             raise ModelError(

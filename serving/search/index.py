@@ -223,8 +223,6 @@ def _index_touched(
     with closing(database.connect(path, write=True)) as connection, sqlite_errors(path):
         connection.execute("PRAGMA journal_mode = WAL")
         difference = building.difference_of(connection, items, gone)
-        if building.is_to_be_built_anew(connection, difference.size):
-            return Freshness("so much has changed since that it is best made anew")
         building.update(connection, difference, DocumentReader(ontology), {"made": now.as_dict()})
     return Freshness(caught_up=difference.size)
 

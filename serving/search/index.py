@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ class Made:
             database.FORMAT,
             home.relative_url(home.store_url),
             store.revision(),
-            "" if ontology is None else ontology.content_hash(),
+            "" if ontology is None else reading_digest(ontology),
         )
 
     @classmethod
@@ -105,6 +106,18 @@ class Made:
         if self.revision != other.revision:
             return "the graph has changed since"
         return ""
+
+
+def reading_digest(ontology: Ontology) -> str:
+    """Return a hash of how an ontology has values read; counts, which every ingest changes, apart.
+
+    What another spelling of a value changes is noticed by the items that have it.
+    """
+    readings = [
+        (name, spec.reading, spec.case_sensitive, sorted(spec.synonyms.items()))
+        for name, spec in ontology.properties.items()
+    ]
+    return sha256(repr(readings).encode()).hexdigest()[:32]
 
 
 def index_home(

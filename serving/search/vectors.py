@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 FILE = "vectors.sqlite"
 ENCODED_AT_ONCE = 256
 """Texts whose vectors are stored together: a killed run loses no more."""
-APPROXIMATE_FROM = 200_000
-"""From so many items on the nearest are found by faiss's HNSW, if faiss is installed."""
-_LINKS = 32
 _TABLES = """
 CREATE TABLE IF NOT EXISTS vectors (
     space TEXT NOT NULL, digest BLOB NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (space, digest)
@@ -91,7 +88,6 @@ class NearestItems:
     def __init__(self, numbers: IntArray, vectors: Vectors) -> None:
         self.numbers = numbers
         self.vectors = vectors
-        self._approximate = _hnsw(vectors) if len(numbers) >= APPROXIMATE_FROM else None
 
     def cosines(self, vector: Vectors, numbers: Sequence[int]) -> Vectors:
         """Return the cosines [M] of items with a vector [D]; 0 for those without one."""
@@ -111,9 +107,6 @@ class NearestItems:
         """
         if not len(self.numbers):
             return np.zeros(0, np.int64)
-        if self._approximate is not None and allowed is None:
-            _, places = self._approximate.search(vector[None], count)
-            return self.numbers[places[0][places[0] >= 0]]
         cosines = self.vectors @ vector
         if allowed is not None:
             cosines = np.where(allowed[self.numbers], cosines, -np.inf)
@@ -121,18 +114,6 @@ class NearestItems:
         best = np.argpartition(-cosines, count - 1)[:count]
         best = best[np.argsort(-cosines[best], kind="stable")]
         return self.numbers[best[np.isfinite(cosines[best])]]
-
-
-def _hnsw(vectors: Vectors):  # type: ignore[no-untyped-def]
-    """Return a graph of near vectors; None if faiss is not installed."""
-    try:
-        import faiss
-    except ImportError:
-        return None
-    index = faiss.IndexHNSWFlat(vectors.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efSearch = 128
-    index.add(vectors)
-    return index
 
 
 def read_vectors(folder: Path, connection: sqlite3.Connection, space: str) -> NearestItems:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -270,6 +270,3 @@ def _add_rivals(
             measured.append((cosine - best, better, cosine / (best + 1e-6)))
         for column, measure in enumerate(("lead", "better rivals", "ratio")):
             columns.add_both(f"{measure} by {name}", measured[0][column], measured[1][column])
-
-
-Features = Callable[[Corpus, IntArray, IntArray], NDArray[np.float32]]

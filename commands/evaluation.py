@@ -58,6 +58,20 @@ out_option = click.option(
     help="Also write the result to this file, as JSON.  [default: no file]",
 )
 
+image_option = _choice("--image", "yes", "no", help="Whether the model sees images.")
+description_option = _choice(
+    "--description",
+    "no",
+    "yes",
+    help="Whether the model sees descriptions, blind ones with --title blind.",
+)
+all_option = click.option(
+    "--all",
+    "all_settings",
+    is_flag=True,
+    help="Evaluate all eleven combinations of --title, --image and --known.",
+)
+
 
 @click.group(cls=Group)
 def evaluate() -> None:
@@ -79,14 +93,9 @@ def evaluate() -> None:
     help="What the model sees of titles: full, all words; blind, all words but those of property "
     "values; none, nothing.",
 )
-@_choice("--image", "yes", "no", help="Whether the model sees images.")
+@image_option
 @_choice("--known", "all", "none", help="Whether the model sees the item's other properties.")
-@_choice(
-    "--description",
-    "no",
-    "yes",
-    help="Whether the model sees descriptions, blind ones with --title blind.",
-)
+@description_option
 @_choice(
     "--category",
     "no",
@@ -94,12 +103,7 @@ def evaluate() -> None:
     help="Whether the model sees the item's category, without the level that says the hidden "
     "value.",
 )
-@click.option(
-    "--all",
-    "all_settings",
-    is_flag=True,
-    help="Evaluate all eleven combinations of --title, --image and --known.",
-)
+@all_option
 @click.option(
     "--blind-also",
     metavar="WORDS",
@@ -353,25 +357,15 @@ def retrieval(
     help="What the model sees of titles: full, all words; blind, all words but those of property "
     "values and of category levels; none, nothing.",
 )
-@_choice("--image", "yes", "no", help="Whether the model sees images.")
+@image_option
 @_choice(
     "--known",
     "all",
     "none",
     help="Whether the model sees the item's statements, without those that restate the category.",
 )
-@_choice(
-    "--description",
-    "no",
-    "yes",
-    help="Whether the model sees descriptions, blind ones with --title blind.",
-)
-@click.option(
-    "--all",
-    "all_settings",
-    is_flag=True,
-    help="Evaluate all eleven combinations of --title, --image and --known.",
-)
+@description_option
+@all_option
 @click.option(
     "--blind-also",
     metavar="WORDS",

@@ -16,12 +16,11 @@ import python_calamine
 
 from commands import completing
 from fusion.inference.featurizer import ItemInput
-from kg.home import Home
 from serving.cells import Cell
 from serving.results import Candidate, Completion, Evidence
 from tests.commands.conftest import Call, assert_fails
+from tests.commands.made_scorer import MadeScorer
 from tests.kg.ingest.made_workbooks import MadeSheet, write_xlsx
-from tests.serving.fakes import FakeScorer
 
 BRANDS = ("Tonwerk", "Nordwind", "Tonwerk", "", "Nordwind", "Tonwerk", "", "Nordwind")
 
@@ -63,17 +62,6 @@ GOOGLE = Form(
 )
 FORMS = (SHOPIFY, WOOCOMMERCE, GOOGLE)
 SHOPIFY_LINES = SHOPIFY.text(BRANDS).decode().splitlines()
-
-
-class MadeScorer(FakeScorer):
-    """A model that has learned the ontology of a home, and reads nothing."""
-
-    completes = True
-    reads_details = reads_pixels = reads_regions = False
-
-    def __init__(self, home: Home) -> None:
-        super().__init__(ontology=home.ontology())
-        self.path = home.models / "made"
 
 
 @pytest.fixture(autouse=True)

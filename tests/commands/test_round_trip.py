@@ -11,11 +11,10 @@ import pytest
 
 from commands import completing
 from fusion.inference.featurizer import ItemInput
-from kg.home import Home
 from serving.cells import Cell
 from serving.results import Candidate, Completion, Evidence
 from tests.commands.conftest import Call
-from tests.serving.fakes import FakeScorer
+from tests.commands.made_scorer import MadeScorer
 
 PROPOSED = "Tonwerk"
 EDITED = 'Müller "Sons"'
@@ -118,17 +117,6 @@ GOOGLE = ShopFile(
     ("1", "2", "3", "4"),
 )
 FILES = (SHOPIFY, WOOCOMMERCE, GOOGLE)
-
-
-class MadeScorer(FakeScorer):
-    """A model that has learned the ontology of a home, and reads nothing."""
-
-    completes = True
-    reads_details = reads_pixels = reads_regions = False
-
-    def __init__(self, home: Home) -> None:
-        super().__init__(ontology=home.ontology())
-        self.path = home.models / "made"
 
 
 @pytest.fixture(autouse=True)

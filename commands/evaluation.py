@@ -65,6 +65,20 @@ description_option = _choice(
     "yes",
     help="Whether the model sees descriptions, blind ones with --title blind.",
 )
+blind_also_option = click.option(
+    "--blind-also",
+    metavar="WORDS",
+    default="",
+    help="Further words to remove from blind titles, separated by commas, such as kid,kids.  "
+    "[default: none]",
+)
+against_option = click.option(
+    "--against",
+    metavar="MODEL|classical|most-frequent",
+    multiple=True,
+    help="Also evaluate this model, or a baseline that learns from the train split, and print the "
+    "differences with paired intervals; may be repeated.  [default: none]",
+)
 all_option = click.option(
     "--all",
     "all_settings",
@@ -104,22 +118,10 @@ def evaluate() -> None:
     "value.",
 )
 @all_option
-@click.option(
-    "--blind-also",
-    metavar="WORDS",
-    default="",
-    help="Further words to remove from blind titles, separated by commas, such as kid,kids.  "
-    "[default: none]",
-)
+@blind_also_option
 @map_option
 @llm_option
-@click.option(
-    "--against",
-    metavar="MODEL|classical|most-frequent",
-    multiple=True,
-    help="Also evaluate this model, or a baseline that learns from the train split, and print the "
-    "differences with paired intervals; may be repeated.  [default: none]",
-)
+@against_option
 @part_option
 @split_option
 @out_option
@@ -366,20 +368,8 @@ def retrieval(
 )
 @description_option
 @all_option
-@click.option(
-    "--blind-also",
-    metavar="WORDS",
-    default="",
-    help="Further words to remove from blind titles, separated by commas, such as kid,kids.  "
-    "[default: none]",
-)
-@click.option(
-    "--against",
-    metavar="MODEL|classical|most-frequent",
-    multiple=True,
-    help="Also evaluate this model, or a baseline that learns from the train split, and print the "
-    "differences with paired intervals; may be repeated.  [default: none]",
-)
+@blind_also_option
+@against_option
 @part_option
 @split_option
 @out_option

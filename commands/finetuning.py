@@ -65,22 +65,19 @@ def align(
       catalograph finetune align --pairs train.csv --validation valid.csv
     """
     from evaluation.alignment import measure_alignment
-    from kg.home_models import numbered_folder
-    from kg.model_lock import is_vacant, model_lock
+    from kg.home_models import new_folder
+    from kg.model_lock import model_lock
     from schema.files import is_plain_name
     from serving.alignment.pair_files import read_labelled_pairs
     from serving.alignment.training import train_alignment
 
     started = time.perf_counter()
     home = context.home()
-    if name is not None:
-        if not is_plain_name(name):
-            raise UsageError(f"--name {name!r} is not a plain name: leave out slashes and dots")
-        if not is_vacant(home.models / name):
-            raise UsageError(f"model {name!r} exists in {home.models}: choose another name")
+    if name is not None and not is_plain_name(name):
+        raise UsageError(f"--name {name!r} is not a plain name: leave out slashes and dots")
     labelled = read_labelled_pairs(pairs)
     held_out = None if validation is None else read_labelled_pairs(validation)
-    folder = numbered_folder(home.models, "align") if name is None else home.models / name
+    folder = new_folder(home.models, name, "align")
     with model_lock(folder), bar("training", "steps") as progress:
         training = train_alignment(home, labelled, held_out, seed=seed, progress=progress)
         training.fitted.model.save(folder)

@@ -156,29 +156,20 @@ def evaluate_alignment(
     corpus = Corpus(Records.with_sides(records_of_home(home), sides))
     pairs = labelled_rows(corpus, file)
     probability = model.probabilities(corpus, pairs.left, pairs.right)
-    scored = [(model.name, probability, model.best_f1)]
+    reports = [measure_alignment(model.name, probability, pairs, model.best_f1, model.thresholds())]
+    differences = []
     for baseline in baselines:
         if train is None:
             raise ValueError("baselines need pairs to learn from")
         scores, threshold = baseline_scores(baseline, corpus, labelled_rows(corpus, train), pairs)
-        scored.append((str(baseline), scores, threshold))
-    reports = [
-        measure_alignment(
-            name, scores, pairs, threshold, model.thresholds() if name == model.name else None
+        reports.append(measure_alignment(str(baseline), scores, pairs, threshold))
+        chosen = probability >= model.best_f1, scores >= threshold
+        differences.append(
+            AlignmentDifference(
+                model.name, str(baseline), _differences(chosen, pairs, resamples=1000)
+            )
         )
-        for name, scores, threshold in scored
-    ]
-    found = tuple(
-        AlignmentDifference(
-            model.name,
-            name,
-            _differences(
-                (probability >= model.best_f1, scores >= threshold), pairs, resamples=1000
-            ),
-        )
-        for name, scores, threshold in scored[1:]
-    )
-    return AlignmentEvaluation(tuple(reports), found, tuple(notes))
+    return AlignmentEvaluation(tuple(reports), tuple(differences), tuple(notes))
 
 
 def _differences(

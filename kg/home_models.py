@@ -168,6 +168,19 @@ def promote(home: Home, name: str | None, by: str) -> Champion | None:
     return champion
 
 
+def new_folder(models: Path, name: str | None, stem: str) -> Path:
+    """Return the folder of a new model: the named one, or else a new ``STEM-NUMBER``.
+
+    Raises UsageError if the name is taken.
+    """
+    if name is None:
+        return numbered_folder(models, stem)
+    folder = models / name
+    if not is_vacant(folder):
+        raise UsageError(f"model {name!r} exists in {models}: choose another name")
+    return folder
+
+
 def numbered_folder(models: Path, stem: str, *, make: bool = True) -> Path:
     """Return the folder of a new model without a name, ``STEM-NUMBER``, and ``make`` it."""
     numbers = [path.name.rpartition("-")[2] for path in models.glob(f"{stem}-*")]

@@ -11,12 +11,17 @@ import numpy as np
 from experts.classification import FittedClassifier, fit_classifier, why_no_classes
 from experts.labelled_items import LabelledItems
 from kg.home import Home
-from kg.snapshot import read_snapshot
 from schema.errors import TrainingError
 from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
 from training.config import TrainOptions
-from training.experts import ExpertsRun, options_of, read_labelled_items
+from training.experts import (
+    ExpertsRun,
+    learned_places,
+    options_of,
+    read_labelled_items,
+    read_learnable,
+)
 from training.inputs import split_items, train_ontology
 from training.records import Preparing, ReportCallback, ignore_records
 
@@ -72,16 +77,8 @@ def train_classifier(
     learned.
     """
     keep_freed_memory()
-    with home.store(read_only=True) as store:
-        snapshot = read_snapshot(
-            store,
-            ontology=home.ontology_or_none(),
-            details=True,
-            predicted_categories=False,
-        )
-    splits = split_items(snapshot, options)
-    among = np.sort(np.concatenate([splits[each] for each in options.learned_splits]))
-    learned = np.array([n for n in among.tolist() if snapshot.items[n] not in without], np.int64)
+    snapshot = read_learnable(home)
+    learned = learned_places(snapshot, split_items(snapshot, options), options, without)
     ontology = train_ontology(snapshot, learned, home.ontology())
     has_category = [bool(snapshot.categories[number]) for number in learned.tolist()]
     index = learned[np.flatnonzero(has_category)]

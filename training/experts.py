@@ -16,9 +16,8 @@ from experts.fitting import FittedExperts, fit_experts
 from experts.image_kernel import DESCRIPTOR_SIZE, MAX_IMAGES, describe
 from experts.labelled_items import LabelledItems
 from kg.home import Home
-from kg.home_models import numbered_folder
+from kg.home_models import new_folder
 from kg.image_cache import ImageCache
-from kg.model_lock import is_vacant
 from kg.snapshot import GraphSnapshot, read_snapshot
 from schema.arrays import IntArray
 from schema.errors import DataError, TrainingError, UsageError
@@ -83,16 +82,9 @@ def train_experts(
     # Kernels are made and dropped all the time, and the kernel would clear fresh pages each time.
     keep_freed_memory()
     folder = experts_folder(home, options) if folder is None else folder
-    with home.store(read_only=True) as store:
-        snapshot = read_snapshot(
-            store,
-            ontology=home.ontology_or_none(),
-            details=True,
-            predicted_categories=False,
-        )
+    snapshot = read_learnable(home)
     splits = split_items(snapshot, options)
-    among = np.sort(np.concatenate([splits[name] for name in options.learned_splits]))
-    learned = np.array([n for n in among.tolist() if snapshot.items[n] not in without], np.int64)
+    learned = learned_places(snapshot, splits, options, without)
     ontology = train_ontology(snapshot, learned, home.ontology())
     if not any(spec.values for spec in ontology.properties.values()):
         raise TrainingError(
@@ -153,12 +145,29 @@ def experts_folder(home: Home, options: TrainOptions) -> Path:
                 f"--{option} does not fit --preset {EXPERTS_PRESET}, which is fitted in one go: "
                 "leave it out"
             )
-    if options.name is not None:
-        folder = home.models / options.name
-        if not is_vacant(folder):
-            raise UsageError(f"model {options.name!r} exists in {home.models}: choose another name")
-        return folder
-    return numbered_folder(home.models, EXPERTS_PRESET)
+    return new_folder(home.models, options.name, EXPERTS_PRESET)
+
+
+def read_learnable(home: Home) -> GraphSnapshot:
+    """Read what experts and classifiers learn from: all details, and no predicted category."""
+    with home.store(read_only=True) as store:
+        return read_snapshot(
+            store,
+            ontology=home.ontology_or_none(),
+            details=True,
+            predicted_categories=False,
+        )
+
+
+def learned_places(
+    snapshot: GraphSnapshot,
+    splits: Mapping[str, IntArray],
+    options: TrainOptions,
+    without: frozenset[str],
+) -> IntArray:
+    """Return the places of the items that are learned from, in order, ``without`` some ids."""
+    among = np.sort(np.concatenate([splits[name] for name in options.learned_splits]))
+    return np.array([n for n in among.tolist() if snapshot.items[n] not in without], np.int64)
 
 
 def read_labelled_items(

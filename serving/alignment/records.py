@@ -96,4 +96,11 @@ def records_of_table(path: Path, mapping: str | None = None) -> tuple[list[Recor
         records = records_of_home(home)
     if not records:
         raise UsageError(f"{path} has no item: name a file with a product in each row")
-    return records, [*report.reasons, *report.notes]
+    notes = [*report.reasons, *report.notes]
+    if report.rejected:
+        notes.append(
+            f"{path}: {report.rejected:,} of {report.read:,} rows are rejected, and left out"
+        )
+    if len(records) < report.stored:
+        notes.append(f"{path}: {report.stored:,} rows are of {len(records):,} items")
+    return records, notes

@@ -112,6 +112,18 @@ def test_two_files_are_aligned_without_being_ingested(
     assert call("--home", folder / "home", "stats", "--json").json == before
 
 
+def test_rows_of_a_file_that_are_not_compared_are_told(
+    call: Call, folder: Path, tmp_path: Path
+) -> None:
+    rows = [f"N{number},nordal lamp no{number}x,20" for number in range(150)]
+    text = "\n".join(["id,title,price", *rows, ",nordal lamp without an id,20", rows[0]])
+    (tmp_path / "new.csv").write_text(text + "\n")
+    result = call("--home", folder / "home", "align", "--left", "new.csv", "--json")
+    assert result.code == 0, result.err
+    assert "new.csv: 1 of 152 rows are rejected, and left out" in result.err
+    assert "new.csv: 151 rows are of 150 items" in result.err
+
+
 def test_a_file_is_aligned_with_the_catalogue_and_the_catalogue_with_itself(
     call: Call, folder: Path, tmp_path: Path
 ) -> None:

@@ -103,7 +103,8 @@ def init(context: Context, images: tuple[Path, ...]) -> None:
 def sample(context: Context, out: Path, items: int, seed: int) -> None:
     """Generate a synthetic catalogue to experiment with.
 
-    Writes items.csv, images/, queries.csv and truth.csv into the folder OUT. truth.csv lists the
+    Writes items.csv, images/, queries.csv, pairs.csv and truth.csv into the folder OUT. pairs.csv
+    lists pairs of items, labelled 1 if two sellers offer the same product; truth.csv lists the
     values that were hidden or corrupted in items.csv.
 
     \b
@@ -117,7 +118,7 @@ def sample(context: Context, out: Path, items: int, seed: int) -> None:
     context.emit(
         report,
         f"{out}: {report['items']:,} items, {report['images']:,} images, "
-        f"{report['queries']:,} queries in {report['seconds']:.1f} s",
+        f"{report['queries']:,} queries, {report['pairs']:,} pairs in {report['seconds']:.1f} s",
     )
 
 

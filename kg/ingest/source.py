@@ -36,6 +36,7 @@ _IMAGE_SUFFIXES = frozenset(
 # Tables that are no items although they have a column that could be an id.
 _QUERY_LOG_COLUMNS = frozenset(("query", "item"))
 _TRUTH_COLUMNS = frozenset(("item", "property", "value", "kind"))
+_PAIRS_COLUMNS = frozenset(("left", "right", "label"))
 
 
 @dataclass(frozen=True)
@@ -317,4 +318,6 @@ def _other_than_items(source: Source) -> str | None:
         return "a query log: load it with `catalograph queries`"
     if names >= _TRUTH_COLUMNS:
         return "the true values of a sample"
+    if names == _PAIRS_COLUMNS:
+        return "pairs of items: for `catalograph align` and `finetune align`"
     return None

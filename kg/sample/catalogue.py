@@ -1,4 +1,4 @@
-"""Write a synthetic catalogue: the table, the images, the query log and the true values."""
+"""Write a synthetic catalogue: the table, the images, the query log, the pairs, the true values."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 from kg.sample.images import ImageJob, Look, draw_files
 from kg.sample.kinds import KINDS
 from kg.sample.offers import Offer, TrueValue, corrupt, make_offers
+from kg.sample.pairs import labelled_pairs
 from kg.sample.queries import query_log
 from schema.progress import ProgressCallback, no_progress
 
@@ -27,7 +28,7 @@ _MIN_CHUNKS_FOR_PROCESSES = 4  # with fewer, starting processes takes longer tha
 def write_sample(
     out: Path, items: int = 1000, seed: int = 0, progress: ProgressCallback = no_progress
 ) -> dict[str, Any]:
-    """Write items.csv, images/, queries.csv and truth.csv into ``out``.
+    """Write items.csv, images/, queries.csv, pairs.csv and truth.csv into ``out``.
 
     The files are the same to the byte for the same number of items and the same seed.
     """
@@ -52,8 +53,15 @@ def write_sample(
     log = query_log(offers, rng)
     header = ["query", "item", "impressions", "clicks", "purchases"]
     write_csv(out / "queries.csv", header, log)
-    seconds = round(time.monotonic() - started, 2)
-    return {"items": len(offers), "images": len(jobs), "queries": len(log), "seconds": seconds}
+    pairs = labelled_pairs(offers, seed)
+    write_csv(out / "pairs.csv", ["left", "right", "label"], pairs)
+    return {
+        "items": len(offers),
+        "images": len(jobs),
+        "queries": len(log),
+        "pairs": len(pairs),
+        "seconds": round(time.monotonic() - started, 2),
+    }
 
 
 def _look_of(offer: Offer) -> Look:

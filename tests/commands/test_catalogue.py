@@ -177,10 +177,10 @@ def test_only_added_rows_are_new(ingested: Call, table: Path) -> None:
 
 def test_sample_generates_a_catalogue_that_can_be_ingested(call: Call, tmp_path: Path) -> None:
     report = call("sample", "shop", "--items", "12", "--seed", "1", "--json").json
-    assert list(report) == ["items", "images", "queries", "seconds"]
+    assert list(report) == ["items", "images", "queries", "pairs", "seconds"]
     assert report["items"] == 12
     names = {path.name for path in (tmp_path / "shop").iterdir()}
-    assert names == {"items.csv", "images", "queries.csv", "truth.csv"}
+    assert names == {"items.csv", "images", "queries.csv", "pairs.csv", "truth.csv"}
 
     loaded = call("ingest", "shop/items.csv", "--json").json
     assert (loaded["mapping"], loaded["read"], loaded["rejected"]) == ("sample", 12, 0)

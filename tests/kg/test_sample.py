@@ -1,6 +1,8 @@
 """The synthetic catalogue."""
 
 import csv
+import itertools
+import random
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from PIL import Image, ImageChops
 from kg.sample import write_sample
 from kg.sample.images import MATERIALS, Look, draw
 from kg.sample.kinds import KINDS
-from kg.sample.offers import CORRUPTED, HIDDEN
+from kg.sample.offers import CORRUPTED, HIDDEN, Offer, make_offers
 from kg.sample.outlines import OUTLINES
+from kg.sample.pairs import labelled_pairs
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +21,12 @@ def sample(tmp_path_factory):
     """The folder of a sample, and its report."""
     out = tmp_path_factory.mktemp("sample")
     return out, write_sample(out, 60, seed=3)
+
+
+@pytest.fixture(scope="module")
+def offers():
+    """A thousand offers."""
+    return make_offers(1000, random.Random(1))
 
 
 def rows(path):
@@ -30,6 +39,7 @@ def test_the_report_counts_the_files(sample):
     assert len(rows(out / "items.csv")) == report["items"] == 60
     assert len(list((out / "images").iterdir())) == report["images"]
     assert len(rows(out / "queries.csv")) == report["queries"]
+    assert len(rows(out / "pairs.csv")) == report["pairs"]
 
 
 def test_the_same_seed_gives_the_same_bytes(sample, tmp_path):
@@ -37,6 +47,41 @@ def test_the_same_seed_gives_the_same_bytes(sample, tmp_path):
     write_sample(tmp_path, 60, seed=3)
     for path in out.rglob("*.*"):
         assert path.read_bytes() == (tmp_path / path.relative_to(out)).read_bytes()
+
+
+def test_pairs_are_all_offers_of_one_product_and_three_times_as_many_others(offers):
+    at = {offer.id: offer for offer in offers}
+    labelled = {(left, right): label for left, right, label in labelled_pairs(offers, seed=5)}
+    for (left, right), label in labelled.items():
+        assert left < right
+        assert (at[left].truth is at[right].truth) == label
+    together = {
+        (first.id, second.id)
+        for first, second in itertools.combinations(offers, 2)
+        if first.truth is second.truth
+    }
+    assert {pair for pair, label in labelled.items() if label} == together
+    others = [pair for pair, label in labelled.items() if not label]
+    assert len(others) == 3 * len(together) > 0
+    hard = [
+        pair
+        for pair in others
+        if len({(at[item].kind, at[item].truth["brand"]) for item in pair}) == 1
+    ]
+    assert 0.5 <= len(hard) / len(others) < 0.6
+
+
+def test_pairs_depend_on_the_seed_alone(offers):
+    assert labelled_pairs(offers, 5) == labelled_pairs(list(offers), 5) != labelled_pairs(offers, 6)
+
+
+def test_a_very_small_catalogue_has_as_many_pairs_as_there_are():
+    truth = {"brand": "b"}
+    offers = [Offer(name, "mug", "", "s", truth) for name in "ab"]
+    assert labelled_pairs(offers, 0) == [("a", "b", 1)]
+    offers.append(Offer("c", "mug", "", "s", {"brand": "c"}))
+    assert labelled_pairs(offers, 0) == [("a", "b", 1), ("a", "c", 0), ("b", "c", 0)]
+    assert labelled_pairs(offers[1:], 0) == []
 
 
 def test_hidden_values_are_empty_and_corrupted_ones_differ(sample):

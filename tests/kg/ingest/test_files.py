@@ -155,6 +155,7 @@ def test_a_folder_stands_for_every_table_in_it(tmp_path):
     write(tmp_path, b"sku,price\n1,2\n", "prices.csv")
     write(tmp_path, b"query,item,clicks\nx,1,2\n", "queries.csv")
     write(tmp_path, b"item,property,value,kind\n1,c,d,hidden\n", "truth.csv")
+    write(tmp_path, b"left,right,label\n1,2,0\n", "pairs.csv")
     write(tmp_path, b"%PDF", "data.pdf")
     write(tmp_path, b"", "none.csv")
     write(tmp_path, b"x", ".hidden.csv")
@@ -165,7 +166,8 @@ def test_a_folder_stands_for_every_table_in_it(tmp_path):
     names, lines = notes(tmp_path)
     assert names == ["items.csv", "prices.csv"]
     said = "\n".join(lines)
-    for words in ("queries.csv (a query log", "truth.csv (the true values", "data.pdf", "none.csv"):
+    tables = ("queries.csv (a query log", "truth.csv (the true values", "pairs.csv (pairs of items")
+    for words in (*tables, "data.pdf", "none.csv"):
         assert words in said
     assert "old/ (a folder" in said
     assert "hidden" not in said.replace("hidden values", "")

@@ -101,7 +101,7 @@ def index(
       catalograph index
     """
     from commands.progress import bar
-    from serving.search.encoders import TransformerEncoder
+    from encoders.pretrained_text import PretrainedText
     from serving.search.index import index_folder, index_home
     from serving.search.opening import encode_texts, load_encoder, set_encoder_folder
 
@@ -109,7 +109,7 @@ def index(
         raise UsageError("--text-encoder and --no-text-encoder exclude each other: give one")
     start = time.monotonic()
     home = context.home()
-    given = None if encoder_folder is None else TransformerEncoder(encoder_folder)
+    given = None if encoder_folder is None else PretrainedText(encoder_folder)
     with bar("index") as progress:
         changed = index_home(home, anew=anew, progress=progress)
     if encoder_folder is not None or no_encoder:

@@ -17,11 +17,11 @@ from torch import nn
 
 from encoders.bert import BertText, copy_bert, gelu_variant, read_bert
 from encoders.tokenizer import parse_pieces, vocabulary_lines, wordpiece_tokenizer
+from encoders.transformers_settings import call_transformers, check_settings, check_shards
 from encoders.vit import PretrainedViT, read_vit
 from fusion.architectures.huggingface import WrappedFusion, wrapped_settings
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
-from fusion.transformers_settings import call_transformers, check_settings, check_shards
 from schema.documents import read_limited
 from schema.errors import ModelError, UsageError
 from schema.settings import shown

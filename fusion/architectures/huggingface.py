@@ -17,11 +17,11 @@ from encoders.batch import ItemBatch
 from encoders.image import HALF, Standardise
 from encoders.tokenizer import CatalogTokenizer, SpecialPieces
 from encoders.tokens import ModalTokens
+from encoders.transformers_settings import call_transformers, parse_settings
 from fusion.architectures.base import ItemFusion, ModelParts, fused_items
 from fusion.config import ModelConfig
 from fusion.fused import FusedItems, ImageFeatures
 from fusion.images import ImageReader, JoinedRegions, PixelImages, RegionImages
-from fusion.transformers_settings import call_transformers, parse_settings
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from encoders.pretrained_text import PretrainedText, TextEncoder
 from kg.snapshot import read_snapshot
 from schema.documents import parse_json_object
 from schema.errors import DataError
@@ -14,7 +15,6 @@ from schema.files import write_atomically
 from schema.progress import ProgressCallback, no_progress
 from serving.search.building import Changed
 from serving.search.documents import items_of
-from serving.search.encoders import TextEncoder, TransformerEncoder
 from serving.search.index import index_folder, index_home
 from serving.search.searcher import Searcher
 from serving.search.vectors import encode_missing
@@ -80,10 +80,10 @@ def set_encoder_folder(home: Home, folder: Path | None) -> None:
         write_atomically(path, json.dumps({"folder": str(Path(folder).resolve())}))
 
 
-def load_encoder(home: Home) -> TransformerEncoder | None:
+def load_encoder(home: Home) -> PretrainedText | None:
     """Load the text encoder of a home's index; None if it has none."""
     folder = encoder_folder(home)
-    return None if folder is None else TransformerEncoder(folder)
+    return None if folder is None else PretrainedText(folder)
 
 
 def open_searcher(home: Home, *, words_only: bool = False) -> Searcher:

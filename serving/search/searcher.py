@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from encoders.pretrained_folder import Vectors
+from encoders.pretrained_text import TextEncoder
 from schema.arrays import BoolArray, FloatArray
 from schema.errors import DataError, ItemNotFoundError, UsageError
 from schema.ontology import Ontology
 from serving.search import database
 from serving.search.database import sqlite_errors
-from serving.search.encoders import TextEncoder, Vectors
 from serving.search.features import (
     WORD_FEATURES,
     FeatureMatrix,

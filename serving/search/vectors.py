@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from encoders.pretrained_folder import Vectors
+from encoders.pretrained_text import TextEncoder
 from schema.arrays import BoolArray, IntArray
 from schema.progress import ProgressCallback, no_progress
 from serving.search.database import damaged, sqlite_errors
-from serving.search.encoders import TextEncoder, Vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

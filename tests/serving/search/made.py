@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from encoders.pretrained_folder import Vectors
 from schema.ontology import Ontology, PropertySpec
 from serving.search.building import build
 from serving.search.documents import DocumentReader, SearchedItem
-from serving.search.encoders import Vectors
 from serving.search.searcher import Searcher
 from serving.search.words import words
 

@@ -444,12 +444,12 @@ def resampled_areas(
         positive = (weight * label[order]).cumsum(1)[:, is_last_of_tie]
         negative = (weight * ~label[order]).cumsum(1)[:, is_last_of_tie]
         both = (positive[:, -1] > 0) & (negative[:, -1] > 0)
-        areas.append(_weighted_areas(positive[both], negative[both]))
+        areas.append(weighted_areas(positive[both], negative[both]))
     every = np.concatenate([np.zeros((0, 2)), *areas])
     return every if len(every) else np.full((1, 2), np.nan)
 
 
-def _weighted_areas(positive: FloatArray, negative: FloatArray) -> FloatArray:
+def weighted_areas(positive: FloatArray, negative: FloatArray) -> FloatArray:
     """Return (ROC-AUC, PR-AUC) [B, 2] of B resamples.
 
     ``positive`` and ``negative`` [B, T] are the weights of either label from the highest score down

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -243,28 +243,36 @@ class CellScorer:
         recorded = self.about.get("terms")
         return recorded is None or bool(set(terms) & set(recorded))
 
+    def known_candidates(self, known: Iterable[PropertyValue]) -> Iterator[tuple[int, int]]:
+        """Yield the numbers of property and candidate of each distinct statement in the ontology.
+
+        What the model does not know is left out.
+        """
+        seen: set[int] = set()
+        for name, value in known:
+            position = self.ontology.position(name, value)
+            if position is None:
+                continue
+            candidate = self._firsts[name] + position
+            # Each value once, as in training: a repeated one would weigh twice.
+            if candidate not in seen:
+                seen.add(candidate)
+                yield self._property_index[name], candidate
+
     def _flow(self, cells: Sequence[CellQuery], first_item: int) -> MessageFlow:
         """Return the cells as a message flow over the batch that begins with ``first_item``.
 
         Known statements whose property or value is not in the ontology are left out.
         """
-        seen: set[tuple[int, int]] = set()
         edge_cell = []
         edge_property = []
         edge_value = []
         for number, cell in enumerate(cells):
-            # Each value once, as in training: a repeated one would weigh twice.
-            for name, value in cell.known:
-                position = self.ontology.position(name, value)
-                # A statement of the cell's own property would be the answer.
-                if name == cell.property or position is None:
-                    continue
-                candidate = self._firsts[name] + position
-                if (number, candidate) in seen:
-                    continue
-                seen.add((number, candidate))
+            # A statement of the cell's own property would be the answer.
+            known = [each for each in cell.known if each[0] != cell.property]
+            for property, candidate in self.known_candidates(known):
                 edge_cell.append(number)
-                edge_property.append(self._property_index[name])
+                edge_property.append(property)
                 edge_value.append(candidate)
         return MessageFlow.of(
             cell_item=torch.tensor([cell.item - first_item for cell in cells]),

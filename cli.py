@@ -109,6 +109,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "match": ("retrieval", "Score how well an item matches a query."),
     "evaluate": ("evaluation", "Evaluate a model on held-out items."),
     "leaks": ("evaluation", "Report train/test leakage in a split."),
+    "paper": ("papers", "Repeat the experiments of a paper on this catalogue."),
     "report": ("evaluation", "Write an HTML report on what completion did."),
 }
 """Each command's module in ``commands/`` and its summary.

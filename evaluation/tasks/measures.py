@@ -44,6 +44,14 @@ class Measured:
             if name in other.values
         }
 
+    def renamed(self, of: str) -> Measured:
+        """Return the same with names like ``MAR@10, text``, which say what it was measured of."""
+        return Measured(
+            {f"{name}, {of}": value for name, value in self.values.items()},
+            {f"{name}, {of}": value for name, value in self.resampled.items()},
+            self.questions,
+        )
+
     def joined(self, other: Measured) -> Measured:
         """Return the metrics of both."""
         return Measured(

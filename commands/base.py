@@ -246,3 +246,9 @@ class Group(click.Group):
             self.store_envvar,
             self.hide_global_options,
         )
+
+
+def write_json(document: Any, out: Path | None) -> None:
+    """Write a result to a file as JSON; nothing without one."""
+    if out is not None:
+        out.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import PATH, Command, Context, FiniteRange, Group, pass_context, table
+from commands.base import (
+    PATH,
+    Command,
+    Context,
+    FiniteRange,
+    Group,
+    pass_context,
+    table,
+    write_json,
+)
 from commands.language_model import llm_option, opened, with_language_model
 from commands.loading import (
     map_option,
@@ -23,6 +31,15 @@ from commands.loading import (
     warn_of_unreadable_images,
 )
 from commands.progress import bar
+from commands.tasks import (
+    curves_option,
+    evaluate_attributes,
+    evaluate_head,
+    evaluate_qa,
+    evaluate_same_products,
+    protocol_option,
+    read_item_pairs,
+)
 from schema.errors import DataError, SourceNotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -95,6 +112,24 @@ def evaluate() -> None:
     Example:
       catalograph evaluate completion --title blind --image yes --known none
     """
+
+
+evaluate.add_command(evaluate_attributes)
+evaluate.add_command(evaluate_qa)
+evaluate.add_command(evaluate_same_products)
+
+network_option = click.option(
+    "--network",
+    is_flag=True,
+    help="Measure the head that `finetune … --network` has added to a network instead. --protocol "
+    "and --curves are for this alone.",
+)
+
+
+def _no_protocol(protocol: str, curves: Path | None) -> None:
+    """Raise UsageError if options of a network's head are given without it."""
+    if protocol != "clean" or curves is not None:
+        raise UsageError("--protocol and --curves are for a network's head: give --network as well")
 
 
 @evaluate.command()
@@ -370,6 +405,9 @@ def retrieval(
 @all_option
 @blind_also_option
 @against_option
+@network_option
+@protocol_option
+@curves_option
 @part_option
 @split_option
 @out_option
@@ -387,6 +425,9 @@ def classification(
     split_name: str,
     split: Path | None,
     out: Path | None,
+    network: bool,
+    protocol: str,
+    curves: Path | None,
 ) -> None:
     """Evaluate how well a model finds the category of items.
 
@@ -400,6 +441,11 @@ def classification(
     Example:
       catalograph evaluate classification --title blind --against classical
     """
+    if network:
+        name = "classification"
+        evaluate_head(context, name, model, split_name, split, protocol, curves, against, out)
+        return
+    _no_protocol(protocol, curves)
     from commands.classifying import ClassificationRequest, classification_results
     from evaluation.settings import SETTINGS, Setting
 
@@ -435,6 +481,9 @@ def classification(
     "any",
     help="Queries that one term may turn the item's own query into: those of other items, or any.",
 )
+@network_option
+@protocol_option
+@curves_option
 @part_option
 @split_option
 @out_option
@@ -447,6 +496,9 @@ def matching(
     split_name: str,
     split: Path | None,
     out: Path | None,
+    network: bool,
+    protocol: str,
+    curves: Path | None,
 ) -> None:
     """Evaluate how well a model matches queries with items.
 
@@ -459,6 +511,11 @@ def matching(
     Example:
       catalograph evaluate matching --part test
     """
+    if network:
+        name = "matching"
+        evaluate_head(context, name, model, split_name, split, protocol, curves, (), out)
+        return
+    _no_protocol(protocol, curves)
     from evaluation.matching import evaluate_matching
     from evaluation.query_pairs import held_out_pairs
     from serving.loading import load_network
@@ -516,6 +573,11 @@ def matching(
     help="Also measure a baseline, which needs --train: TF-IDF with a tuned threshold, or boosted "
     "trees over similarities of each attribute; may be repeated.  [default: none]",
 )
+@network_option
+@protocol_option
+@curves_option
+@part_option
+@split_option
 @out_option
 @pass_context
 def alignment(
@@ -524,6 +586,11 @@ def alignment(
     model: str | None,
     train: Path | None,
     against: tuple[str, ...],
+    network: bool,
+    protocol: str,
+    curves: Path | None,
+    split_name: str,
+    split: Path | None,
     out: Path | None,
 ) -> None:
     """Evaluate how well a model finds the same products.
@@ -536,6 +603,25 @@ def alignment(
     Example:
       catalograph evaluate alignment --pairs valid.csv --train train.csv --against similarities
     """
+    if network:
+        if against or train is not None:
+            raise UsageError("--network compares with nothing: leave out --against and --train")
+        evaluate_head(
+            context,
+            "alignment",
+            model,
+            split_name,
+            split,
+            protocol,
+            curves,
+            (),
+            out,
+            read_item_pairs(context, pairs),
+        )
+        return
+    _no_protocol(protocol, curves)
+    if split is not None:
+        raise UsageError("--split is for --network: all pairs of --pairs are measured without it")
     from evaluation.alignment import evaluate_alignment
     from evaluation.alignment_baselines import AlignmentBaseline
     from serving.alignment.model import AlignmentModel, find_alignment_model
@@ -574,11 +660,6 @@ def alignment_lines(report: AlignmentReport) -> list[object]:
     ]
     columns, *rows = report.decision_rows()
     return [*lines, table(columns, rows, right=columns[1:])] if rows else lines
-
-
-def write_json(document: Any, out: Path | None) -> None:
-    if out is not None:
-        out.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 @click.command(cls=Command)

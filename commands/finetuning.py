@@ -1,4 +1,4 @@
-"""Commands that train for a task: finetune align, finetune classify."""
+"""Commands that train for a task: finetune align, attributes, classify, match, qa."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from commands.base import MAX_SEED, PATH, Context, Group, pass_context
 from commands.evaluation import alignment_lines
 from commands.loading import model_option, split_option
 from commands.progress import TrainingDisplay, bar
+from commands.tasks import (
+    epochs_option,
+    finetune_attributes,
+    finetune_match,
+    finetune_qa,
+    read_item_pairs,
+    train_head,
+    tune_option,
+)
 from schema.errors import UsageError
 
 
@@ -22,6 +31,18 @@ def finetune() -> None:
     Example:
       catalograph finetune align --pairs train.csv --validation valid.csv
     """
+
+
+finetune.add_command(finetune_attributes)
+finetune.add_command(finetune_match)
+finetune.add_command(finetune_qa)
+
+network_option = click.option(
+    "--network",
+    is_flag=True,
+    help="Train a head on a network's item nodes in its folder instead, as the papers do. --tune "
+    "and --epochs are for this alone.",
+)
 
 
 @finetune.command()
@@ -49,9 +70,23 @@ def finetune() -> None:
     show_default=True,
     help="Random seed.",
 )
+@network_option
+@model_option
+@split_option
+@tune_option
+@epochs_option
 @pass_context
 def align(
-    context: Context, pairs: Path, validation: Path | None, name: str | None, seed: int
+    context: Context,
+    pairs: Path,
+    validation: Path | None,
+    name: str | None,
+    seed: int,
+    network: bool,
+    model: str | None,
+    split: Path | None,
+    tune: str,
+    epochs: int,
 ) -> None:
     """Train a model that finds the same products.
 
@@ -71,6 +106,17 @@ def align(
     from serving.alignment.pair_files import read_labelled_pairs
     from serving.alignment.training import train_alignment
 
+    if network:
+        if validation is not None or name is not None:
+            raise UsageError(
+                "--network takes its validation pairs from the split and adds to a model: leave "
+                "out --validation and --name"
+            )
+        labelled_pairs = read_item_pairs(context, pairs)
+        train_head(context, "alignment", model, split, tune, epochs, seed, labelled_pairs)
+        return
+    if model is not None or split is not None:
+        raise UsageError("--model and --split are for --network: give that as well, or neither")
     started = time.perf_counter()
     home = context.home()
     if name is not None and not is_plain_name(name):
@@ -84,11 +130,11 @@ def align(
     for note in training.notes:
         context.note(note)
 
-    model = training.fitted.model
-    thresholds = model.thresholds()
+    aligner = training.fitted.model
+    thresholds = aligner.thresholds()
     reports = {
         "left out": measure_alignment(
-            folder.name, training.fitted.left_out, training.pairs, model.best_f1, thresholds
+            folder.name, training.fitted.left_out, training.pairs, aligner.best_f1, thresholds
         )
     }
     if training.validation is not None:
@@ -96,13 +142,13 @@ def align(
             folder.name,
             training.fitted.validation,
             training.validation,
-            model.best_f1,
+            aligner.best_f1,
             thresholds,
         )
     result = {
         "model": str(folder),
         "pairs": len(training.pairs),
-        "trees": model.about["trees"],
+        "trees": aligner.about["trees"],
         "seconds": round(time.perf_counter() - started, 3),
         "metrics": {part: report.as_dict() for part, report in reports.items()},
     }
@@ -115,8 +161,18 @@ def align(
 @finetune.command()
 @model_option
 @split_option
+@network_option
+@tune_option
+@epochs_option
 @pass_context
-def classify(context: Context, model: str | None, split: Path | None) -> None:
+def classify(
+    context: Context,
+    model: str | None,
+    split: Path | None,
+    network: bool,
+    tune: str,
+    epochs: int,
+) -> None:
     """Add a classifier of items by category to a model.
 
     `train` fits one whenever items have categories; this is for models that have none, and for
@@ -136,6 +192,9 @@ def classify(context: Context, model: str | None, split: Path | None) -> None:
     from training.classification import train_classifier
     from training.experts import options_of
 
+    if network:
+        train_head(context, "classification", model, split, tune, epochs, seed=0)
+        return
     home = context.home()
     scorer = load_scorer(home, model)
     folder = scorer.path.resolve()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import Context, Group, pass_context, table
-from commands.evaluation import evaluate_other, out_option, part_option, write_json
+from commands.base import Context, Group, pass_context, table, write_json
+from commands.evaluation import evaluate_other, out_option, part_option
 from commands.loading import split_option
 from schema.errors import ModelError, StoreError, UsageError
 

@@ -168,8 +168,7 @@ def save_pretrained(
     """Write a model folder; ``about`` is added to the model's configuration in ``config.json``."""
     described = {"model": config.as_dict(), "ontology_sha256": ontology.content_hash(), **about}
     stored = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in _without_shared(weights).items()
+        name: tensor.detach().cpu().contiguous() for name, tensor in without_shared(weights).items()
     }
     files = {
         CONFIG: json.dumps(described, indent=1, sort_keys=True).encode(),
@@ -180,7 +179,7 @@ def save_pretrained(
     write_files(folder, files)
 
 
-def _without_shared(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def without_shared(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return each tensor under its first name alone.
 
     The text encoder, for example, is part of the knowledge encoder as well; safetensors refuses to

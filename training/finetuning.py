@@ -55,6 +55,11 @@ class Questions:
     def __len__(self) -> int:
         return len(self.target)
 
+    @property
+    def asked(self) -> int:
+        """The number of questions, each with all of its candidate answers."""
+        return len(np.unique(self.ranked)) if len(self.ranked) else len(self)
+
 
 @dataclass(frozen=True)
 class FinetuningOptions:

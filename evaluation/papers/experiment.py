@@ -180,7 +180,7 @@ class PaperExperiment:
             rows,
             tuple(curves),
             {part: len(items.parts[part]) for part in PARTS},
-            {name: len(task.questions(items, "test")) for name, task in tasks.items()},
+            {name: task.questions(items, "test").asked for name, task in tasks.items()},
             tuple(dict.fromkeys(self.skipped)),
             (time.monotonic() - began) / 60,
             training,
@@ -353,11 +353,15 @@ class PaperExperiment:
     def _frozen(self, variant: Variant) -> ItemEncoder:
         if variant.embedding is Embedding.TFIDF:
             return FrozenEncoder(variant.name, self._tfidf)
-        return FrozenEncoder(variant.name, self._tfidf, DescriptorVectors(), self._statements)
+        return FrozenEncoder(variant.name, self._tfidf, self._descriptors, self._statements)
 
     @cached_property
     def _tfidf(self) -> TfidfVectors:
         return TfidfVectors([item.title or "" for item in self.items.parts["train"]])
+
+    @cached_property
+    def _descriptors(self) -> DescriptorVectors:
+        return DescriptorVectors(self.items.parts["train"])
 
     @cached_property
     def _statements(self) -> StatementVectors:

@@ -19,6 +19,8 @@ from schema.arrays import FloatArray
 
 COMPONENTS = 256
 STATEMENT_COMPONENTS = 128
+IMAGE_COMPONENTS = 128
+IMAGES_PER_BATCH = 256
 
 
 class TextVectors(Protocol):
@@ -70,16 +72,32 @@ class TfidfVectors:
 
 
 class DescriptorVectors:
-    """Histograms of oriented gradients and of colours, as the classical peer of completion has."""
+    """Histograms of oriented gradients and of colours, reduced by truncated SVD.
+
+    Args:
+        items: train items, whose images the reduction is fitted to
+    """
 
     image_size = 64
 
+    def __init__(self, items: Sequence[ItemInput]) -> None:
+        pixels = list(_pixels(items, self.image_size).values())
+        # Without images there is nothing to fit, and nothing to encode either.
+        blank = np.zeros((2, 3, self.image_size, self.image_size), np.uint8)
+        described = self._described(np.stack(pixels) if len(pixels) > 1 else blank)
+        self._reduction = _reduction(described, IMAGE_COMPONENTS)
+
     def encode(self, pixels: Any) -> FloatArray:
-        """Return the descriptors [N, D] of images [N, 3, S, S]."""
-        scaled = torch.from_numpy(pixels).float() / 255
-        gradients = oriented_gradients(scaled)
-        colours = colour_histograms(scaled)
-        return np.asarray(torch.cat([gradients, colours], 1).numpy(), np.float64)
+        """Return the vectors [N, D] of images [N, 3, S, S]."""
+        return np.asarray(self._reduction.transform(self._described(pixels)))
+
+    def _described(self, pixels: Any) -> FloatArray:
+        """Return the descriptors [N, F] of images [N, 3, S, S]."""
+        parts = []
+        for start in range(0, len(pixels), IMAGES_PER_BATCH):
+            scaled = torch.from_numpy(pixels[start : start + IMAGES_PER_BATCH]).float() / 255
+            parts.append(torch.cat([oriented_gradients(scaled), colour_histograms(scaled)], 1))
+        return np.asarray(torch.cat(parts).numpy(), np.float64)
 
 
 class StatementVectors:
@@ -170,16 +188,21 @@ def _of_texts(encoder: TextVectors, texts: Sequence[str | None]) -> FloatArray:
 
 def _of_images(encoder: ImageVectors, width: int, items: Sequence[ItemInput]) -> FloatArray:
     """Return the vectors [N, ``width``] of the items' images; zeros where there is none."""
-    pixels = {
-        row: image
-        for row, item in enumerate(items)
-        if isinstance(item.image, LazyImage)
-        if (image := item.image.pixels(encoder.image_size)) is not None
-    }
+    pixels = _pixels(items, encoder.image_size)
     vectors = np.zeros((len(items), width))
     if pixels:
         vectors[list(pixels)] = encoder.encode(np.stack(list(pixels.values())))
     return vectors
+
+
+def _pixels(items: Sequence[ItemInput], size: int) -> dict[int, Any]:
+    """Return the images [3, S, S] of the items that have one which can be read, by row."""
+    return {
+        row: image
+        for row, item in enumerate(items)
+        if isinstance(item.image, LazyImage)
+        if (image := item.image.pixels(size)) is not None
+    }
 
 
 class WithStatements(ItemEncoder):

@@ -6,23 +6,24 @@ and their answers are the item's statements.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evaluation.tasks.base import Task, TaskItems, item_key
 from evaluation.tasks.measures import Measured, ranking, ranks
+from fusion.inference.featurizer import PropertyValue
 from fusion.inference.item_encoder import NO_ITEM, TaskInput
 from kg.sampling.keyed_random import KeyedRandom
-from schema.arrays import FloatArray, IntArray
+from schema.arrays import FloatArray
 from schema.ontology import Ontology
 from training.finetuning import Questions
 
 PER_ITEM = 3
 """Questions about an item at most."""
-WRONG_ANSWERS = 4
-"""Wrong answers beside the true one in training."""
+WRONG_ANSWERS = 6
+"""Wrong answers beside the true one in training, half of them values of the same property."""
 CANDIDATES = 100
 """Answers that are ranked in a test, the true one among them."""
 WORDINGS = (
@@ -85,6 +86,7 @@ class QuestionAnsweringTask(Task):
     def questions(self, items: TaskItems, part: str) -> Questions:
         """Return candidate answers to questions; a test has more of them for each."""
         wrong = CANDIDATES - 1 if part == "test" else WRONG_ANSWERS
+        of_property = wrong if part == "test" else wrong // 2
         inputs: list[TaskInput] = []
         sides: list[tuple[int, int]] = []
         target: list[int] = []
@@ -95,7 +97,7 @@ class QuestionAnsweringTask(Task):
         unasked = 0
         question = 0
         for number, item in enumerate(items.parts[part]):
-            asked = self._asked(item.id, item.known, items.ontology, wrong)
+            asked = self._asked(item.id, item.known, items.ontology, wrong, of_property)
             unasked += not asked
             for each in asked:
                 known = tuple(one for one in item.known if one[0] != each.property)
@@ -123,14 +125,25 @@ class QuestionAnsweringTask(Task):
         )
 
     def measure(self, logits: FloatArray, questions: Questions, threshold: float) -> Measured:
-        """Return Rank@1, Rank@10 and MRR of the true answers."""
+        """Return Rank@1, Rank@10 and MRR of the true answers; Rank@10 only of more than ten."""
         rank = ranks(logits[:, 0], questions.target, questions.ranked)
         first = np.unique(questions.ranked, return_index=True)[1]
-        return ranking(rank, questions.group[first])
+        most = int(np.bincount(questions.ranked).max(initial=0))
+        cutoffs = tuple(each for each in (1, 10) if each < most)
+        return ranking(rank, questions.group[first], cutoffs)
 
     def _asked(
-        self, id: str, known: Sequence[tuple[str, str]], ontology: Ontology, wrong: int
+        self,
+        id: str,
+        known: Sequence[PropertyValue],
+        ontology: Ontology,
+        wrong: int,
+        of_property: int,
     ) -> list[_Asked]:
+        """Return what is asked about an item, each with ``wrong`` answers beside the true one.
+
+        At most ``of_property`` of them are values of the property that is asked about.
+        """
         key = item_key(id)
         own = sorted(
             {
@@ -145,18 +158,19 @@ class QuestionAnsweringTask(Task):
             name, value = own[number]
             true = {text.casefold() for each, text in own if each == name}
             draw = int(self.random.integers(len(WORDINGS), "wording", key, number))
-            order = self._order(name, key, number)
-            others = [
-                text
-                for text in dict.fromkeys(self.answers[index].text for index in order)
-                if text.casefold() not in true
-            ]
+            same, different = self._wrong(name, true, key, number)
+            others = list(dict.fromkeys([*same[:of_property], *different]))
             wording = WORDINGS[draw].format(property=name)
             asked.append(_Asked(name, wording, (value, *others[:wrong])))
         return asked
 
-    def _order(self, property: str, key: int, number: int) -> IntArray:
-        """Return all answers in random order, those of the property first."""
+    def _wrong(
+        self, property: str, true: Set[str], key: int, number: int
+    ) -> tuple[list[str], list[str]]:
+        """Return wrong answers in random order: the property's own values, and all others."""
         draws = self.random.uniform("answers", key, number, np.arange(len(self.answers)))
-        of_property = np.array([each.property == property for each in self.answers])
-        return np.argsort(np.where(of_property, draws, draws + 1), kind="stable")
+        ordered = [self.answers[index] for index in np.argsort(draws, kind="stable")]
+        wrong = [each for each in ordered if each.text.casefold() not in true]
+        same = [each.text for each in wrong if each.property == property]
+        of_property = set(same)
+        return same, [each.text for each in wrong if each.text not in of_property]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from evaluation.metrics import MetricEstimates
@@ -28,8 +28,45 @@ class TrainedTask:
     model: str
     answers: Answerer
     threshold: float
-    head: TaskHead | None = None
-    skipped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A head for a task, its threshold, and what of the train items could not be asked."""
+
+    head: TaskHead
+    threshold: float
+    questions: int
+    skipped: dict[str, int]
+
+
+def fit_head(
+    task: Task,
+    encoder: ItemEncoder,
+    items: TaskItems,
+    options: FinetuningOptions | None = None,
+    progress: ProgressCallback = no_progress,
+) -> FittedHead:
+    """Train a head on train items, choosing the epoch and the threshold on validation items.
+
+    Raises TrainingError if either part has no question.
+    """
+    train = task.questions(items, "train")
+    validation = task.questions(items, "validation")
+    head = finetune(encoder, task.outputs, train, validation, options, progress).head
+    logits = answer(encoder, head, validation).double().numpy()
+    return FittedHead(head, task.threshold(logits, validation), train.asked, train.skipped)
+
+
+def answered_by_head(
+    task: Task, encoder: ItemEncoder, head: TaskHead, threshold: float
+) -> TrainedTask:
+    """Return a task that a head answers on an encoder's vectors."""
+
+    def answers(questions: Questions) -> FloatArray:
+        return answer(encoder, head, questions).double().numpy()
+
+    return TrainedTask(task, encoder.name, answers, threshold)
 
 
 def train_for_task(
@@ -39,19 +76,9 @@ def train_for_task(
     options: FinetuningOptions | None = None,
     progress: ProgressCallback = no_progress,
 ) -> TrainedTask:
-    """Train a head on train items, choosing the epoch and the threshold on validation items.
-
-    Raises TrainingError if either part has no question.
-    """
-    train = task.questions(items, "train")
-    validation = task.questions(items, "validation")
-    result = finetune(encoder, task.outputs, train, validation, options, progress)
-
-    def answers(questions: Questions) -> FloatArray:
-        return answer(encoder, result.head, questions).double().numpy()
-
-    threshold = task.threshold(answers(validation), validation)
-    return TrainedTask(task, encoder.name, answers, threshold, result.head, train.skipped)
+    """Train a head as :func:`fit_head` does, and return the task that it answers."""
+    fitted = fit_head(task, encoder, items, options, progress)
+    return answered_by_head(task, encoder, fitted.head, fitted.threshold)
 
 
 def measure(trained: TrainedTask, items: TaskItems, part: str = "test") -> Measured:

@@ -47,7 +47,7 @@ def test_a_head_learns_what_words_say_and_loses_it_with_the_titles(task):
     points = measure_faults(
         trained, ITEMS, faults=[ModalityFault.TMR, ModalityFault.IMR], ratios=(0.0, 1.0)
     )
-    # There are six answers in all, so that the true one is always among the first ten.
+    # There are six answers in all, too few for Rank@10.
     metric = "Rank@1" if task.name == "qa" else task.metric
     whole, blind, _, without_image = (point.measured.values[metric] for point in points)
     # The encoder does not count the property that a question is about.

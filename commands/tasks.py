@@ -440,7 +440,7 @@ def evaluate_same_products(
     split: Path | None,
     out: Path | None,
 ) -> None:
-    """Evaluate how well a network's embeddings find the same product.
+    """Evaluate how well embeddings find the same product.
 
     Ranks all items of the catalogue for each item of a split that is in a pair, by the cosine of
     their global, text and image embeddings and by the largest of the three, without any training

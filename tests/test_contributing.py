@@ -163,3 +163,31 @@ def test_its_weight_is_a_setting(code):
         timeout=120,
     )
     assert "'norm': 2" in done.stdout, done.stderr
+
+
+LEARN_PICTURED = """
+import torch
+from evaluation.tasks.base import TaskItems
+from evaluation.tasks.pictured import PicturedTask
+from evaluation.tasks.running import measure, train_for_task
+from fusion.inference.featurizer import ItemInput
+from fusion.inference.item_encoder import ItemEncoder
+from schema.ontology import Ontology
+
+class Pictured(ItemEncoder):
+    name = "pictured"
+    width = 1
+    def forward(self, inputs):
+        return torch.tensor([[float(each.item.image is not None)] for each in inputs])
+
+own = [ItemInput(str(n), image="x.jpg" if n % 2 else None) for n in range(40)]
+items = TaskItems({"train": own, "validation": own, "test": own}, Ontology([]))
+print(measure(train_for_task(PicturedTask(), Pictured(), items), items).values["accuracy"])
+"""
+
+
+def test_a_task_is_one_file(code):
+    assert code.follow("A task") == 1
+    words = [sys.executable, "-c", LEARN_PICTURED]
+    done = subprocess.run(words, cwd=code.folder, capture_output=True, text=True, timeout=240)
+    assert done.stdout.splitlines()[-1:] == ["1.0"], done.stderr

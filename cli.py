@@ -95,6 +95,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("store", "Check the catalogue for damage."),
     "rebuild": ("store", "Rebuild the graph from its journal."),
     "salvage": ("store", "Rescue what a damaged catalogue still holds into a new home."),
+    "split": ("splitting", "Share the items out to train, validation and test."),
     "train": ("models", "Train a model on the catalogue."),
     "runs": ("models", "Compare training runs."),
     "model": ("models", "Inspect a model."),

@@ -21,6 +21,7 @@ from commands.base import (
 )
 from commands.language_model import llm_option, opened, with_language_model
 from commands.loading import (
+    fingerprints_of,
     map_option,
     model_option,
     note_not_trained_to_complete,
@@ -686,23 +687,13 @@ def leaks(context: Context, split: Path | None, images: bool, pictures: bool | N
     Example:
       catalograph leaks --split split.csv
     """
-    from kg.image_files import is_address
-    from kg.quality.image_fingerprints import FINGERPRINT_IMAGE_SIZE, fingerprint_images
     from kg.quality.leaks import find_leaks
     from kg.splits import assign_splits
 
     home = context.home()
     snapshot = home.snapshot()
-    fingerprints = None
-    if images if pictures is None else pictures:
-        files = home.image_files()
-        with bar("reading images") as progress:
-            fingerprints = fingerprint_images(
-                [image if image and not is_address(image) else None for image in snapshot.images],
-                lambda image: files.pixels(image, FINGERPRINT_IMAGE_SIZE),
-                progress,
-            )
-        warn_of_unreadable_images(files.unreadable(snapshot.images))
+    compared = images if pictures is None else pictures
+    fingerprints = fingerprints_of(home, snapshot) if compared else None
     leakage = find_leaks(snapshot, assign_splits(snapshot.items, split), fingerprints)
 
     twins = (

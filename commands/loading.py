@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.base import PATH
+from commands.progress import bar
 from schema.csv_rows import csv_rows
 from schema.errors import CatalographWarning, SourceNotFoundError, UsageError
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from fusion.inference.scorer import CellScorer
     from kg.home import Home
     from kg.image_files import UnreadableImages
+    from kg.quality.image_fingerprints import ImageFingerprints
+    from kg.snapshot import GraphSnapshot
     from schema.ontology import Ontology
     from schema.property_maps import PropertyMap
     from serving.loading import ModelScorer
@@ -132,6 +135,17 @@ def warn_of_unreadable_images(unreadable: UnreadableImages) -> None:
     """Warn in one line if there are images that cannot be read."""
     if unreadable:
         warnings.warn(str(unreadable), CatalographWarning, stacklevel=2)
+
+
+def fingerprints_of(home: Home, snapshot: GraphSnapshot) -> ImageFingerprints:
+    """Read all images of a home and compute what near-duplicates are found by, with a bar."""
+    from kg.quality.image_fingerprints import read_fingerprints
+
+    files = home.image_files()
+    with bar("reading images") as progress:
+        fingerprints = read_fingerprints(snapshot.images, files, progress)
+    warn_of_unreadable_images(files.unreadable(snapshot.images))
+    return fingerprints
 
 
 def read_cells(path: Path) -> list[tuple[str, str]]:

@@ -2,28 +2,68 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from schema.csv_rows import csv_rows
-from schema.errors import SourceNotFoundError, SplitError
+from schema.errors import SourceNotFoundError, SplitError, UsageError
+from schema.settings import shown
 
 SPLITS = ("train", "validation", "test")
-TRAIN_PERCENT = 90
-VALIDATION_PERCENT = 5
 
 
-def split_of(item: str) -> str:
-    """Return an item's default split: 90% train, 5% validation, 5% test, by SHA-1 of the id.
+@dataclass(frozen=True)
+class Shares:
+    """How many of a hundred items each split has."""
+
+    train: int = 90
+    validation: int = 5
+    test: int = 5
+
+    @classmethod
+    def parse(cls, text: str) -> Shares:
+        """Read ``90/5/5``; raises UsageError if these are not three percentages."""
+        parts = text.split("/")
+        if not all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts):
+            parts = []
+        numbers = [int(part) for part in parts]
+        if len(numbers) != len(SPLITS) or sum(numbers) != 100 or not numbers[0]:
+            raise UsageError(
+                f"{shown(text)} are no shares: give whole percentages of train, validation and "
+                "test, which add up to 100, such as 80/10/10"
+            )
+        return cls(*numbers)
+
+    def of(self, split: str) -> float:
+        """Return the share of a split, between 0 and 1."""
+        return int(astuple(self)[SPLITS.index(split)]) / 100
+
+
+DEFAULT_SHARES = Shares()
+
+
+def split_of(name: str, shares: Shares = DEFAULT_SHARES, seed: int = 0) -> str:
+    """Return the split of an item, or of a group of items, by SHA-1 of its id or name.
 
     A hash keeps an item in its split when the catalogue grows, in every home and on every machine.
     """
+    text = f"{seed}:{name}" if seed else name
     # Not a matter of security: this lets SHA-1 work in a Python that is restricted to FIPS.
-    bucket = int(hashlib.sha1(item.encode(), usedforsecurity=False).hexdigest(), 16) % 100
-    if bucket < TRAIN_PERCENT:
+    bucket = int(hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), 16) % 100
+    if bucket < shares.train:
         return "train"
-    return "validation" if bucket < TRAIN_PERCENT + VALIDATION_PERCENT else "test"
+    return "validation" if bucket < shares.train + shares.validation else "test"
+
+
+def write_split(path: Path, splits: Mapping[str, str]) -> None:
+    """Write the split of each item as a CSV file with the columns item and split."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("item", "split"))
+        writer.writerows(splits.items())
 
 
 def read_split(path: Path) -> dict[str, str]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.arrays import BoolArray, FloatArray
+from kg.image_files import is_address
+from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.progress import ProgressCallback, no_progress
+
+if TYPE_CHECKING:
+    from kg.image_files import ImageFiles
 
 FINGERPRINT_IMAGE_SIZE = 72
 """The size in pixels at which images should be read; divisible by both sides of the hash's grid."""
@@ -35,6 +39,20 @@ class ImageFingerprints:
 
     hashes: NDArray[np.uint64]
     colours: NDArray[np.uint8]
+
+
+def read_fingerprints(
+    images: Sequence[str | None], files: ImageFiles, progress: ProgressCallback = no_progress
+) -> ImageFingerprints:
+    """Read images [I] from ``files``, and compute their fingerprints.
+
+    An image that cannot be read, or is an address on the network, counts as none.
+    """
+    return fingerprint_images(
+        [image if image and not is_address(image) else None for image in images],
+        lambda image: files.pixels(image, FINGERPRINT_IMAGE_SIZE),
+        progress,
+    )
 
 
 def fingerprint_images(
@@ -85,9 +103,8 @@ def near_duplicate_images(
     duplicates: dict[int, int] = {}
     # Comparing all pairs would be quadratic. Three different bits touch at most three of the four
     # bands, so near-duplicates agree in a band completely, and sorting by bands finds them.
-    band_bits = HASH_BITS // HASH_BANDS
     for band in range(HASH_BANDS):
-        bits = (hashes >> np.uint64(band * band_bits)) & np.uint64((1 << band_bits) - 1)
+        bits = _band(hashes, band)
         by_bits = train_index[np.argsort(bits[train_index], kind="stable")]
         first = np.searchsorted(bits[by_bits], bits[held_out_index], "left").tolist()
         last = np.searchsorted(bits[by_bits], bits[held_out_index], "right").tolist()
@@ -99,21 +116,77 @@ def near_duplicate_images(
     return duplicates
 
 
+def near_duplicate_groups(fingerprints: ImageFingerprints) -> IntArray:
+    """Return the group [I] of each image, -1 without one.
+
+    Images are in one group if one is nearly the other by :func:`near_duplicate_images`, or if a
+    chain of others connects them so.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    groups = np.full(len(fingerprints.hashes), -1)
+    has_image = np.flatnonzero(fingerprints.hashes != 0)
+    if not len(has_image):
+        return groups
+    # Equal ones count once: a shop may use one image for thousands of items.
+    colours = fingerprints.colours[has_image].reshape(len(has_image), -1)
+    rows = np.column_stack([fingerprints.hashes[has_image].view(np.uint8).reshape(-1, 8), colours])
+    _, first, equal = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    once = ImageFingerprints(
+        fingerprints.hashes[has_image][first], fingerprints.colours[has_image][first]
+    )
+    one, other = _near_pairs(once)
+    edges = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(first), len(first)))
+    _, component = connected_components(edges, directed=False)
+    groups[has_image] = component[equal.reshape(-1)]
+    return groups
+
+
+def _near_pairs(fingerprints: ImageFingerprints) -> tuple[IntArray, IntArray]:
+    """Return pairs ([P], [P]) of images of which the second one is nearly the first one."""
+    numbers = np.arange(len(fingerprints.hashes))
+    pairs = [np.zeros((2, 0), np.int64)]
+    for band in range(HASH_BANDS):
+        bits = _band(fingerprints.hashes, band)
+        order = np.argsort(bits, kind="stable")
+        first = np.searchsorted(bits[order], bits, "left").tolist()
+        last = np.searchsorted(bits[order], bits, "right").tolist()
+        for number, low, high in zip(numbers.tolist(), first, last, strict=True):
+            near, _ = _near(fingerprints, number, order[low:high])
+            pairs.append(np.stack([np.full(len(near), number), near]))
+    one, other = np.concatenate(pairs, axis=1)
+    return one, other
+
+
+def _band(hashes: NDArray[np.uint64], band: int) -> NDArray[np.uint64]:
+    """Return the bits [I] of one of the four bands of hashes [I]."""
+    bits = HASH_BITS // HASH_BANDS
+    return (hashes >> np.uint64(band * bits)) & np.uint64((1 << bits) - 1)
+
+
 def _best_match(
     fingerprints: ImageFingerprints, number: int, candidates: NDArray[np.intp]
 ) -> int | None:
     """Return the candidate that is closest to an image in colour, if it is near enough."""
+    near, differences = _near(fingerprints, number, candidates)
+    return int(near[differences.argmin()]) if len(near) else None
+
+
+def _near(
+    fingerprints: ImageFingerprints, number: int, candidates: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """Return the N candidates that are nearly an image, and how much their colours differ [N]."""
     hashes = fingerprints.hashes
     different_bits = np.bitwise_count(hashes[candidates] ^ hashes[number])
     candidates = candidates[different_bits <= MAX_DIFFERENT_BITS]
     if not len(candidates):
-        return None
+        return candidates, np.zeros(0)
     colours = fingerprints.colours[number].astype(np.int16)
     # Pale products on a white background differ little in absolute terms, so differences are
     # compared with the image's own contrast. The median colour stands for the background.
     background = np.median(colours, axis=(1, 2), keepdims=True)
     contrast = np.abs(colours - background).mean()
     differences = np.abs(fingerprints.colours[candidates] - colours).mean((1, 2, 3))
-    if differences.min() > MAX_COLOUR_DIFFERENCE * contrast:
-        return None
-    return int(candidates[differences.argmin()])
+    is_near = differences <= MAX_COLOUR_DIFFERENCE * contrast
+    return candidates[is_near], differences[is_near]

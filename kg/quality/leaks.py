@@ -103,7 +103,7 @@ def same_titles(
 
     Maps each one's index to the first such train item's. The order of the words does not matter.
     """
-    words = [frozenset(plain_words(title or "")) for title in titles]
+    words = [title_words(title) for title in titles]
     train_item: dict[frozenset[str], int] = {}
     for number in np.flatnonzero(train).tolist():
         if words[number]:
@@ -113,6 +113,11 @@ def same_titles(
         for number in np.flatnonzero(held_out).tolist()
         if words[number] in train_item
     }
+
+
+def title_words(title: str | None) -> frozenset[str]:
+    """Return the words that titles are compared by; none if there is no title."""
+    return frozenset(plain_words(title or ""))
 
 
 def determined_properties(snapshot: GraphSnapshot) -> list[PropertyDependency]:

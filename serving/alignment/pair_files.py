@@ -68,6 +68,15 @@ def read_pairs(path: Path) -> list[Pair]:
     return [pair for _, pair, _ in _rows(path, labelled=False)]
 
 
+def read_matching_pairs(path: Path) -> list[Pair]:
+    """Read the pairs that are the same product: those with label 1, or without a label.
+
+    Raises what :func:`read_pairs` does.
+    """
+    rows = _rows(path, labelled=False)
+    return [pair for where, pair, cell in rows if not cell or _label(cell, where)]
+
+
 def read_labelled_pairs(path: Path) -> LabelledFile:
     """Read the pairs and labels of a file; raises what :func:`read_pairs` does."""
     labels: dict[Pair, bool] = {}
@@ -93,7 +102,7 @@ def _rows(path: Path, *, labelled: bool) -> Iterator[tuple[str, Pair, str]]:
     columns = ("left", "right", "label") if labelled else ("left", "right")
     is_empty = True
     try:
-        for line, row in csv_rows(path, columns):
+        for line, row in csv_rows(path, columns, ("label",)):
             where = f"{path}, line {line}"
             pair = (row["left"].strip(), row["right"].strip())
             if not all(pair):
@@ -101,7 +110,7 @@ def _rows(path: Path, *, labelled: bool) -> Iterator[tuple[str, Pair, str]]:
             if pair[0] == pair[1]:
                 raise UsageError(f"{where}: {shown(pair[0])} is paired with itself: remove the row")
             is_empty = False
-            yield where, pair, row.get("label", "")
+            yield where, pair, row["label"]
     except (FileNotFoundError, IsADirectoryError):
         raise SourceNotFoundError(
             f"no file of pairs {path}: name a CSV file with the columns {','.join(columns)}"

@@ -8,7 +8,7 @@ import pytest
 
 from schema.errors import SourceNotFoundError, UsageError
 from serving.alignment.aligning import known_sides
-from serving.alignment.pair_files import read_labelled_pairs, read_pairs
+from serving.alignment.pair_files import read_labelled_pairs, read_matching_pairs, read_pairs
 from serving.alignment.records import Side
 
 
@@ -37,6 +37,13 @@ def test_pairs_that_another_file_has_are_left_out_whichever_item_is_first(tmp_pa
     other = read_labelled_pairs(written(tmp_path / "other", "left,right,label\nb,a,0\n"))
     assert file.without(other).pairs == (("c", "d"),)
     assert file.without(other).labels == (False,)
+
+
+def test_matching_pairs_are_those_with_label_1_or_all_without_labels(tmp_path: Path) -> None:
+    path = written(tmp_path, "left,right,label\n1,2,1\n1,3,0\n")
+    assert read_matching_pairs(path) == [("1", "2")]
+    path = written(tmp_path, "left,right\n1,2\n1,3\n")
+    assert read_matching_pairs(path) == [("1", "2"), ("1", "3")]
 
 
 @pytest.mark.parametrize(

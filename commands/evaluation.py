@@ -48,7 +48,12 @@ if TYPE_CHECKING:
     from evaluation.alignment import AlignmentReport
     from evaluation.completion import Comparison, EvaluationReport
     from evaluation.settings import Setting
+    from evaluation.twins import Twins
+    from fusion.inference.featurizer import ItemInput
+    from kg.home import Home
     from kg.quality.leaks import PropertyDependency
+    from kg.snapshot import GraphSnapshot
+    from schema.arrays import BoolArray
 
 
 def _choice(name: str, default: str, *others: str, help: str) -> Callable[[Any], Any]:
@@ -158,6 +163,12 @@ def _no_protocol(protocol: str, curves: Path | None) -> None:
 @map_option
 @llm_option
 @against_option
+@click.option(
+    "--twins",
+    is_flag=True,
+    help="Also tell how many items have a twin in the train split, by title or image, and the "
+    "metrics without these. All images are read for this, which takes time.",
+)
 @part_option
 @split_option
 @out_option
@@ -175,6 +186,7 @@ def completion(
     map_file: Path | None,
     llm: Path | None,
     against: tuple[str, ...],
+    twins: bool,
     split_name: str,
     split: Path | None,
     out: Path | None,
@@ -203,6 +215,8 @@ def completion(
         replace(each, description=description, category=category)
         for each in (SETTINGS if all_settings else (Setting(title, image, known),))
     ]
+    if twins and split_name == "train":
+        raise UsageError("--twins compares with the train split: evaluate another --part")
     home = context.home()
     language_model = click.get_current_context().with_resource(opened(home, llm))
     scorer = load_scorer(home, model)
@@ -239,8 +253,9 @@ def completion(
             context.note(line)
     baselines = Baselines(home, split, split_name, also_blind)
     others = [evaluate_other(context, baselines, name, settings) for name in dict.fromkeys(against)]
+    found = _twins_of(home, snapshot, items, split) if twins else None
     documents = []
-    lines: list[object] = []
+    lines: list[object] = [] if found is None else [found.line()]
     for report, *baseline_reports in zip(reports, *others, strict=True):
         comparisons = [compare(report, each) for each in baseline_reports]
         document = report.as_dict()
@@ -248,9 +263,14 @@ def completion(
             document["language_model"] = language_model.total.as_dict()
         if comparisons:
             document["against"] = [each.as_dict() for each in comparisons]
-        documents.append(document)
         lines += _report_lines(report)
         lines += (line for each in comparisons for line in _comparison_lines(each))
+        if found is not None:
+            kept = found.without([item.id for item in items])
+            document["twins"] = found.as_dict()
+            document["without_twins"] = _part_document(report, baseline_reports, kept)
+            lines += _without_twins_lines(report, kept)
+        documents.append(document)
     result = documents if all_settings else documents[0]
     write_json(result, out)
     context.emit(result, *lines)
@@ -294,6 +314,45 @@ def evaluate_other(
             blind_also=baselines.blind_also,
             progress=progress,
         )
+
+
+def _twins_of(
+    home: Home, snapshot: GraphSnapshot, items: Sequence[ItemInput], split: Path | None
+) -> Twins:
+    from evaluation.twins import find_twins
+    from kg.splits import assign_splits
+
+    splits = assign_splits(snapshot.items, split)
+    train = [item for item, name in splits.items() if name == "train"]
+    fingerprints = fingerprints_of(home, snapshot)
+    return find_twins(snapshot, [item.id for item in items], train, fingerprints)
+
+
+def _part_document(
+    report: EvaluationReport, others: Sequence[EvaluationReport], kept: BoolArray
+) -> dict[str, Any] | None:
+    """Return the JSON of a report, and of what it is compared with, on some of its items."""
+    from evaluation.completion import compare
+
+    part = report.of_items(kept)
+    if part is None:
+        return None
+    document = part.as_dict()
+    same = [each.of_items(kept) for each in others]
+    if same:
+        document["against"] = [compare(part, each).as_dict() for each in same if each is not None]
+    return document
+
+
+def _without_twins_lines(report: EvaluationReport, kept: BoolArray) -> list[object]:
+    part = report.of_items(kept)
+    if part is None:
+        return ["without twins no cell is left to measure"]
+    columns, *rows = report.rows_beside(part)
+    return [
+        f"without the items that have a twin: {part.items:,} of {report.items:,} items",
+        table(columns, rows, right=columns[1:]),
+    ]
 
 
 def _report_lines(report: EvaluationReport) -> list[object]:

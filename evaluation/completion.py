@@ -48,7 +48,8 @@ class EvaluationReport:
 
     ``cells`` counts the hidden cells of each property; ``macro`` is the mean over properties, and
     ``pooled`` takes all cells together. ``several`` counts by value, for the properties of which
-    each value is filled or not by itself. ``outcomes`` are what the metrics were computed from.
+    each value is filled or not by itself. The metrics were computed from ``outcomes`` and
+    ``value_counts``, with ``resamples`` of the items and a ``seed``.
     """
 
     model: str
@@ -60,6 +61,88 @@ class EvaluationReport:
     pooled: MetricEstimates
     several: dict[str, SeveralEstimates]
     outcomes: Mapping[str, Outcomes] = field(compare=False, repr=False)
+    value_counts: Mapping[str, ValueCounts] = field(compare=False, repr=False)
+    resamples: int
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        model: str,
+        setting: Setting,
+        items: int,
+        outcomes: Mapping[str, Outcomes],
+        value_counts: Mapping[str, ValueCounts],
+        *,
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> EvaluationReport:
+        """Compute the metrics of a model's outcomes and value counts, by property."""
+        summary = summarise(outcomes, items, resamples=resamples, seed=seed)
+        return cls(
+            model=model,
+            setting=setting,
+            items=items,
+            cells={name: len(np.unique(outcome.item)) for name, outcome in outcomes.items()},
+            properties=summary.properties,
+            macro=summary.macro,
+            pooled=summary.pooled,
+            several={
+                name: estimate_values(counts, items, resamples=resamples, seed=seed)
+                for name, counts in value_counts.items()
+            },
+            outcomes=outcomes,
+            value_counts=value_counts,
+            resamples=resamples,
+            seed=seed,
+        )
+
+    def of_items(self, kept: BoolArray) -> EvaluationReport | None:
+        """Return the report on those of the I items that are ``kept`` [I]; None if none has a cell.
+
+        A property of which no kept item has a cell is left out.
+        """
+        outcomes = {name: each.of_items(kept) for name, each in self.outcomes.items()}
+        outcomes = {name: each for name, each in outcomes.items() if len(each.item)}
+        if not outcomes:
+            return None
+        counts = {name: each.of_items(kept) for name, each in self.value_counts.items()}
+        return EvaluationReport.of(
+            self.model,
+            self.setting,
+            int(kept.sum()),
+            outcomes,
+            {name: each for name, each in counts.items() if len(each.item)},
+            resamples=self.resamples,
+            seed=self.seed,
+        )
+
+    def rows_beside(self, part: EvaluationReport) -> list[list[str]]:
+        """Return a table of Hits@1 beside that without twins: the heading, and the rows.
+
+        ``part`` is the report on the items without a twin; the intervals are its own.
+        """
+        heading = ["property", "cells", "Hits@1", "cells without twins", "Hits@1 without twins"]
+        rows = [
+            (name, self.cells[name], self.properties[name], part.cells[name], estimates)
+            for name, estimates in part.properties.items()
+        ]
+        cells = sum(part.cells.values())
+        rows.append(("macro", sum(self.cells.values()), self.macro, cells, part.macro))
+        return [
+            [*heading, "95% interval"],
+            *(
+                [
+                    name,
+                    str(all_cells),
+                    f"{of_all['hits@1'].value:.3f}",
+                    str(part_cells),
+                    f"{of_part['hits@1'].value:.3f}",
+                    _interval(of_part["hits@1"]),
+                ]
+                for name, all_cells, of_all, part_cells, of_part in rows
+            ),
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -500,22 +583,15 @@ class _SettingEvaluator:
         outcomes = {
             name: Outcomes.concatenate(parts) for name, parts in self.outcomes.items() if parts
         }
-        summary = summarise(outcomes, items, resamples=resamples, seed=seed)
-        return EvaluationReport(
-            model=self.scorer.name,
-            setting=self.setting,
-            items=items,
-            cells={name: len(np.unique(outcome.item)) for name, outcome in outcomes.items()},
-            properties=summary.properties,
-            macro=summary.macro,
-            pooled=summary.pooled,
-            several={
-                name: estimate_values(
-                    ValueCounts.concatenate(parts), items, resamples=resamples, seed=seed
-                )
-                for name, parts in self.value_counts.items()
-            },
-            outcomes=outcomes,
+        counts = {name: ValueCounts.concatenate(each) for name, each in self.value_counts.items()}
+        return EvaluationReport.of(
+            self.scorer.name,
+            self.setting,
+            items,
+            outcomes,
+            counts,
+            resamples=resamples,
+            seed=seed,
         )
 
 

@@ -63,6 +63,21 @@ class Outcomes:
             unanswered=np.concatenate([part.unanswered for part in parts]),
         )
 
+    def of_items(self, kept: BoolArray) -> Outcomes:
+        """Return the results of those of I items that are ``kept`` [I], numbered anew."""
+        number = np.cumsum(kept) - 1
+        rows = kept[self.item]
+        cells = kept[self.cell_item]
+        return Outcomes(
+            item=number[self.item[rows]],
+            rank=self.rank[rows],
+            cell_item=number[self.cell_item[cells]],
+            confidence=self.confidence[cells],
+            correct=self.correct[cells],
+            filled=self.filled[cells],
+            unanswered=number[self.unanswered[kept[self.unanswered]]],
+        )
+
 
 @dataclass(frozen=True)
 class Estimate:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.metrics import TARGETS, Estimate, resample
-from schema.arrays import FloatArray, IntArray
+from schema.arrays import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,12 @@ class ValueCounts:
             np.concatenate([each.filled for each in parts]),
             np.concatenate([each.right for each in parts]),
         )
+
+    def of_items(self, kept: BoolArray) -> ValueCounts:
+        """Return the counts of those of I items that are ``kept`` [I], numbered anew."""
+        cells = kept[self.item]
+        number = (np.cumsum(kept) - 1)[self.item[cells]]
+        return ValueCounts(number, self.true[cells], self.filled[cells], self.right[cells])
 
 
 @dataclass(frozen=True)

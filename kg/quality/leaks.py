@@ -81,10 +81,7 @@ def find_leaks(
     twins = []
     for split in ("validation", "test"):
         held_out = np.array([splits.get(item) == split for item in snapshot.items])
-        duplicates = {"title": same_titles(snapshot.titles, train, held_out)}
-        if fingerprints is not None:
-            duplicates["image"] = near_duplicate_images(fingerprints, train, held_out)
-        for by, pairs in duplicates.items():
+        for by, pairs in train_twins(snapshot, train, held_out, fingerprints).items():
             item_pairs = [
                 (snapshot.items[number], snapshot.items[train_number])
                 for number, train_number in sorted(pairs.items())
@@ -94,6 +91,23 @@ def find_leaks(
                 CrossSplitDuplicates(by, split, len(pairs), share, item_pairs[:MAX_LISTED_PAIRS])
             )
     return LeakReport(twins, determined_properties(snapshot), repeated_values(snapshot))
+
+
+def train_twins(
+    snapshot: GraphSnapshot,
+    train: BoolArray,
+    held_out: BoolArray,
+    fingerprints: ImageFingerprints | None = None,
+) -> dict[str, dict[int, int]]:
+    """Return the ``held_out`` [I] items that nearly equal a ``train`` [I] item, by what they do.
+
+    Under "title" and, with ``fingerprints`` of the I images, "image", each one's index is mapped to
+    that of the train item.
+    """
+    twins = {"title": same_titles(snapshot.titles, train, held_out)}
+    if fingerprints is not None:
+        twins["image"] = near_duplicate_images(fingerprints, train, held_out)
+    return twins
 
 
 def same_titles(

@@ -416,6 +416,18 @@ def test_evaluate_all_settings(run: Call, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "all.json").read_text()) == result.json
 
 
+def test_evaluate_tells_what_remains_without_twins(run: Call) -> None:
+    evaluate = ("evaluate", "completion", "--known", "none", "--twins")
+    report = run(*evaluate, "--against", "most-frequent", "--json").json
+    # Every title has a number of its own, and one colour has no pattern to be known by.
+    assert report["twins"]["items"] == report["items"]
+    assert report["twins"]["either"] == {"items": 0, "share": 0}
+    without = report["without_twins"]
+    assert {**without, "twins": report["twins"], "without_twins": without} == report
+    assert "twins: of " in run(*evaluate).out.splitlines()[0]
+    assert_fails(run(*evaluate, "--part", "train"), 2, "--twins", "--part")
+
+
 def test_evaluate_takes_a_split_file(run: Call, tmp_path: Path) -> None:
     rows = [f"{number},{'test' if number < 10 else 'train'}" for number in range(100)]
     (tmp_path / "split.csv").write_text("item,split\n" + "\n".join(rows) + "\n")

@@ -24,7 +24,7 @@ def snapshot(titles, triples=(), values=(), properties=("brand",)):
     items = [str(number) for number in range(1, len(titles) + 1)]
     rows = np.array(triples, np.int64).reshape(-1, 3)
     bounds = np.searchsorted(rows[:, 0], np.arange(len(items) + 1))
-    nothing = [None] * len(items)
+    nothing: list[str | None] = [None] * len(items)
     return GraphSnapshot(
         items, titles, nothing, nothing, list(properties), list(values), rows, bounds
     )

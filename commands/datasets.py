@@ -1,4 +1,4 @@
-"""The command that makes split files: split."""
+"""Commands that prepare and describe data for training: split, card."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.base import MAX_SEED, PATH, Command, Context, pass_context, shortened, table
-from commands.loading import fingerprints_of
+from commands.loading import fingerprints_of, split_option
 from schema.settings import shown
 
 if TYPE_CHECKING:
@@ -181,3 +181,44 @@ def _warnings(result: GroupSplit) -> Sequence[str]:
         if part.asked and not part.items:
             lines.append(f"{split} has no items: try another --seed, or other --shares")
     return lines
+
+
+@click.command(cls=Command)
+@click.argument("out", metavar="OUT.md", type=PATH)
+@click.option(
+    "--licence",
+    metavar="TEXT",
+    help="Licence of the data, as their publisher states it.  [default: not stated]",
+)
+@split_option
+@click.option(
+    "--images/--no-images",
+    default=True,
+    show_default=True,
+    help="Whether to look for twins by image, for which all images are read.",
+)
+@pass_context
+def card(
+    context: Context, out: Path, licence: str | None, split: Path | None, images: bool
+) -> None:
+    """Write a data card: what the catalogue holds, and how it is split.
+
+    A page in Markdown with the sources and their digests, how many items have a title, an image and
+    so on, the splits with the twins that they have in train, the properties and the categories. The
+    same data give the same page.
+
+    \b
+    Example:
+      catalograph card card.md --split split.csv --licence "CC BY 4.0"
+    """
+    from kg.data_card import read_card
+
+    home = context.home()
+    snapshot = home.snapshot(details=True, predicted_categories=False)
+    fingerprints = fingerprints_of(home, snapshot) if images else None
+    found = read_card(home, snapshot, licence=licence, split_file=split, fingerprints=fingerprints)
+    out.write_text(found.markdown(), encoding="utf-8")
+    context.emit(
+        {"card": str(out), **found.as_dict()},
+        f"{out}: {found.items:,} items, {found.statements:,} statements, SHA-256 {found.digest}",
+    )

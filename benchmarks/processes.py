@@ -16,6 +16,7 @@ Tiny models on a CPU, on a synthetic catalogue with a query log, with gloo. Each
   an undisturbed run
 - ``killed_early``, ``killed_unnamed``: the same before the run has written anything to resume from;
   without ``--name`` it is not taken for another run of the home
+- ``killed_twice``: the one and then the other: before there is anything, and in the middle
 
 Besides, the losses and weights of two and three processes are compared with those of one.
 """
@@ -56,6 +57,8 @@ STILL = ("dropout=0", "drop_tokens=0", "drop_wide=0", "shift=0")
 """Settings without random numbers within the model, which differ from process to process."""
 
 FAULT_STEP = 3
+STUCK_SECONDS = 3.0
+"""How long the process that is stuck is waited for here, in place of 20 seconds."""
 REASON = "an image cannot be decoded"
 """What the failing process says."""
 TIMEOUT = 300
@@ -81,6 +84,7 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
     from cli import main
     from serving import loading
     from training import loop
+    from training import processes as training_processes
     from training import run as training_run
     from training.objectives.joint import JointObjective
     from training.optim import Budget
@@ -89,6 +93,7 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
     whole_forward = JointObjective.forward
     whole_sum = Processes.sum_in_pass
     whole_gradient = vars(loop)["compute_gradient"]
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     is_faulty = os.environ.get("RANK") == "1"
     is_last = int(os.environ.get("RANK", "0")) + 1 == int(os.environ.get("WORLD_SIZE", "1"))
     passes = 0
@@ -111,8 +116,8 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
                 time.sleep(0.2)
             if fault in ("failing", "stuck") and passes == FAULT_STEP:
                 raise ValueError(REASON)
-            is_first_start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
-            if fault == "killed" and passes == FAULT_STEP and is_first_start:
+            is_killed = (fault, start) in (("killed", "0"), ("killed-twice", "1"))
+            if is_killed and passes == FAULT_STEP:
                 os.kill(os.getpid(), signal.SIGKILL)
             if fault == "memory-forward" and passes >= FAULT_STEP and items > 4:
                 raise torch.OutOfMemoryError("out of memory")
@@ -137,13 +142,15 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
     if fault == "calibrating":
         calibrate: Any = _calibrate_until_one_fails
         loading.calibrate_model = calibrate
-    if fault == "killed-early" and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+    if fault in ("killed-early", "killed-twice") and start == "0":
         vars(training_run)["save_pretrained"] = _make_folder_and_be_killed
     JointObjective.forward = forward  # type: ignore[method-assign]
     Processes.sum_in_pass = sum_in_pass  # type: ignore[method-assign]
+    if fault == "stuck":
+        vars(training_processes)["STUCK_SECONDS"] = STUCK_SECONDS
     if fault == "clock" and is_faulty:
         whole_seconds: Any = vars(Budget)["seconds"]
-        ahead = property(lambda self: whole_seconds.fget(self) + 3.0)
+        ahead = property(lambda self: whole_seconds.fget(self) + 2.0)
         Budget.seconds = ahead  # type: ignore[assignment, method-assign]
     if fault == "clock":
         _write_rates(Path(words[words.index("--home") + 1]))
@@ -346,7 +353,7 @@ def undisturbed(home: Path, world: int, steps: int = 6) -> str:
     if not (home / "models" / name / "checkpoints" / f"step-{steps:08d}").exists():
         forget(home, name)
         words = words_of(home, name, "joint", steps, SETTINGS)
-        for ended in start(words, "none", world):
+        for ended in start(words, "uncalibrated", world):
             if ended.code:
                 raise RuntimeError(ended.errors[-2000:])
     return name
@@ -363,10 +370,10 @@ def slow(home: Path, world: int) -> str:
 
 
 def clock(home: Path, world: int) -> str:
-    """The clock of one process is 3 seconds ahead of the others'."""
+    """The clock of one process is 2 seconds ahead of the others'."""
     forget(home, "clock")
     words = words_of(home, "clock", "mbsd", 10_000, SETTINGS)
-    words[words.index("--steps") : words.index("--steps") + 2] = ["--minutes", "0.15"]
+    words[words.index("--steps") : words.index("--steps") + 2] = ["--minutes", "0.1"]
     ends = start(words, "clock", world)
     if any(each.code for each in ends):
         return f"ended with {[each.code for each in ends]}: {ends[0].errors[-500:]}"
@@ -462,13 +469,21 @@ def killed_unnamed(home: Path, world: int) -> str:
     return killed(home, world, "killed-early", is_named=False)
 
 
+def killed_twice(home: Path, world: int) -> str:
+    """The first process is killed before there is anything, and the second one after some steps."""
+    return killed(home, world, "killed-twice")
+
+
 def compare_with_one(home: Path, preset: str, worlds: Sequence[int]) -> list[dict[str, Any]]:
     """Compare runs of several processes with that of one, without dropout."""
     rows = []
     for world in (1, *worlds):
         name = f"{preset}-{world}"
         forget(home, name)
-        stages = ("stages=mlm+mpm:1,qi+qt+qv+kl+rs+contrastive:1",) if preset == "mbsd" else ()
+        stages: tuple[str, ...] = ()
+        if preset == "mbsd":
+            both = "lpm+mlm+mpm:1,lpm+qi+qt+qv+kl+rs+contrastive:1"
+            stages = ("loss_lpm=1", f"stages={both}")
         words = words_of(home, name, preset, 4, (*SETTINGS, *STILL, *stages))
         ends = start(words, "none", world)
         if any(each.code for each in ends):
@@ -498,6 +513,7 @@ SCENARIOS = (
     killed,
     killed_early,
     killed_unnamed,
+    killed_twice,
 )
 
 

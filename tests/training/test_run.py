@@ -2,9 +2,6 @@ import csv
 import dataclasses
 import json
 import multiprocessing
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -448,66 +445,3 @@ def test_a_run_that_was_killed_before_it_wrote_anything_starts_again(home):
         train(home, options("early", 1, resume=True))
     assert train(home, options("early", 1))["steps"] == 1
     assert train(home, options("early", 2, resume=True))["steps"] == 2
-
-
-PLAIN = (
-    "batch_size=16",
-    "precision=fp32",
-    "log_every=1",
-    "dim=16",
-    "dropout=0",
-    "shift=0",
-    "warmup_steps=1",
-    "loss_contrastive=0.5",
-)
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one_does(home):
-    """Both stages, pairs of the query log and their contrast, equal to rounding."""
-    settings = (*PLAIN, "loss_lpm=1", "stages=lpm+mlm+mpm:1,lpm+qi+qt+qv+kl+rs+contrastive:1")
-    asked = [part for setting in settings for part in ("--set", setting)]
-    given = [
-        "cli.py",
-        "--home",
-        str(home.path),
-        "--json",
-        "train",
-        "--preset",
-        "mbsd",
-        "--size",
-        "tiny",
-        "--steps",
-        "4",
-        *asked,
-    ]
-    for name, launch in (
-        ("one", []),
-        ("pair", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
-    ):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [sys.executable, *launch, *given, "--name", f"ddp-{name}"],
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-    folders = [home.models / f"ddp-{name}" for name in ("one", "pair")]
-    logs = (
-        [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
-        for folder in folders
-    )
-    for mine, theirs in zip(*logs, strict=True):
-        assert mine == pytest.approx(theirs, rel=1e-4, abs=2e-5)
-    one, pair = (load_file(folder / "model.safetensors") for folder in folders)
-    # A mean, not each: where a gradient is nothing but rounding, Adam makes whole steps of it.
-    assert (
-        max(
-            float((pair[name] - tensor).abs().mean())
-            for name, tensor in one.items()
-            if not name.startswith("match_head")
-        )
-        < 1e-5
-    )

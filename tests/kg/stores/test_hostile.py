@@ -51,13 +51,11 @@ def rdf_folder(tmp_path):
     return tmp_path / "graph"
 
 
-def query_folder(folder, text):
-    """Query an RDF store without a guard, and in this process; return the names of the columns."""
+def unguarded(folder):
+    """Open an RDF store for queries without a guard, in this process."""
     published = RdfStore.graph_files(folder).published()
     assert published is not None
-    answer = OxigraphAnswers(published, 0).answer(text, {})
-    list(answer.rows)
-    return answer.columns
+    return OxigraphAnswers(published, 0)
 
 
 def test_there_are_many_queries_of_each_kind():
@@ -94,7 +92,11 @@ def test_neo4j_answers_harmless_cypher(neo4j_store):
 
 
 def test_rdf_stores_answer_harmless_sparql(rdf_folder, endpoint):
-    assert all(query_folder(rdf_folder, checked_sparql(text)) for text in harmless.SPARQL)
+    answers = unguarded(rdf_folder)
+    for text in harmless.SPARQL:
+        answer = answers.answer(checked_sparql(text), {})
+        list(answer.rows)
+        assert answer.columns
     assert all(endpoint.sparql(text).columns for text in harmless.SPARQL)
 
 
@@ -147,9 +149,12 @@ def test_quads_opened_for_reading_cannot_be_changed(rdf_folder):
     url = f"rdf:{rdf_folder}"
     with open_store(url) as store:
         before = store.content_hash()
+    answers = unguarded(rdf_folder)
     for text in hostile.SPARQL:
         with suppress(SyntaxError, OSError, ValueError, RuntimeError, QueryRefusedError):
-            query_folder(rdf_folder, text)
+            list(answers.answer(text, {}).rows)
+    # None of them was answered with an error because one before it had broken the store.
+    assert list(answers.answer("ASK { ?s ?p ?o }", {}).rows)
     with open_store(url) as store:
         assert store.content_hash() == before
 

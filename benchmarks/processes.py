@@ -150,7 +150,7 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
         vars(training_processes)["STUCK_SECONDS"] = STUCK_SECONDS
     if fault == "clock" and is_faulty:
         whole_seconds: Any = vars(Budget)["seconds"]
-        ahead = property(lambda self: whole_seconds.fget(self) + 2.0)
+        ahead = property(lambda self: whole_seconds.fget(self) + 3.0)
         Budget.seconds = ahead  # type: ignore[assignment, method-assign]
     if fault == "clock":
         _write_rates(Path(words[words.index("--home") + 1]))
@@ -370,10 +370,10 @@ def slow(home: Path, world: int) -> str:
 
 
 def clock(home: Path, world: int) -> str:
-    """The clock of one process is 2 seconds ahead of the others'."""
+    """The clock of one process is 3 seconds ahead of the others'."""
     forget(home, "clock")
     words = words_of(home, "clock", "mbsd", 10_000, SETTINGS)
-    words[words.index("--steps") : words.index("--steps") + 2] = ["--minutes", "0.1"]
+    words[words.index("--steps") : words.index("--steps") + 2] = ["--minutes", "0.15"]
     ends = start(words, "clock", world)
     if any(each.code for each in ends):
         return f"ended with {[each.code for each in ends]}: {ends[0].errors[-500:]}"

@@ -328,21 +328,19 @@ def test_a_process_that_is_slow_or_fails(home, scenario, world):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["joint", "mbsd", "k3m"])
-def test_several_processes_train_as_one_does(home, preset):
+@pytest.mark.parametrize(("preset", "rounding"), [("joint", 5e-4), ("mbsd", 1e-4), ("k3m", 1e-4)])
+def test_several_processes_train_as_one_does(home, preset, rounding):
     """Titles, images, statements, batch norm and the pairs of the query log, to rounding."""
     rows = together.compare_with_one(home, preset, (3,))
     assert rows[0]["loss"] < 1e-4
     one, three = (
         load_file(home / "models" / f"{preset}-{world}" / "model.safetensors") for world in (1, 3)
     )
-    # Its gradient is nothing but rounding, of which Adam makes whole steps.
-    assert_close(
-        *(
-            {name: each for name, each in tensors.items() if not name.startswith("match_head")}
-            for tensors in (one, three)
-        )
-    )
+    for name, tensor in one.items():
+        # Where a gradient is nothing but rounding, Adam makes whole steps of it: so means, and not
+        # those of the head of matches.
+        if tensor.numel() and not name.startswith("match_head"):
+            assert float((tensor.float() - three[name].float()).abs().mean()) < rounding, name
 
 
 def train_by(home, name, *settings, world, resume=False, preset="mbsd"):

@@ -282,7 +282,7 @@ def long_tables(draw: st.DrawFn) -> tuple[str, list[tuple[str, str, str]]]:
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(made=long_tables())
 def test_a_filled_long_table_is_read_as_what_it_was_and_what_was_accepted(

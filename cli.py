@@ -110,6 +110,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "similar": ("retrieval", "Find the items most like another one."),
     "match": ("retrieval", "Score how well an item matches a query."),
     "evaluate": ("evaluation", "Evaluate a model on held-out items."),
+    "baseline": ("baselines", "Tune baselines for `evaluate completion --against`."),
     "leaks": ("evaluation", "Report train/test leakage in a split."),
     "paper": ("papers", "Repeat the experiments of a paper on this catalogue."),
     "report": ("evaluation", "Write an HTML report on what completion did."),

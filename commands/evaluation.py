@@ -95,6 +95,14 @@ blind_also_option = click.option(
     help="Further words to remove from blind titles, separated by commas, such as kid,kids.  "
     "[default: none]",
 )
+completion_against_option = click.option(
+    "--against",
+    metavar="MODEL|BASELINE",
+    multiple=True,
+    help="Also evaluate this model, or a baseline that learns from the train split (classical, "
+    "most-frequent, or transe, rotate, complex as `baseline kge` has tuned them), and print the "
+    "differences with paired intervals; may be repeated.  [default: none]",
+)
 against_option = click.option(
     "--against",
     metavar="MODEL|classical|most-frequent",
@@ -169,6 +177,7 @@ def _no_protocol(protocol: str, curves: Path | None) -> None:
     help="Also tell how many items have a twin in the train split, by title or image, and the "
     "metrics without these. All images are read for this, which takes time.",
 )
+@completion_against_option
 @part_option
 @split_option
 @out_option

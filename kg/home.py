@@ -36,6 +36,7 @@ class Home:
         self.cache = self.path / "cache"
         self.regions = self.path / "regions"
         self.sources = self.path / "sources"
+        self.baselines = self.path / "baselines"
         self.ontology_path = self.path / "ontology.toml"
         self.shapes_path = self.path / "shapes.ttl"
         self.inferred_ontologies = self.path / "ontology.inferred"

@@ -67,6 +67,20 @@ def test_experts_are_evaluated_in_every_setting(run: Call) -> None:
     assert all(0 <= report["macro"]["hits@1"]["value"] <= 1 for report in reports)
 
 
+def test_an_embedding_is_tuned_and_compared_with(run: Call, fitted: Path) -> None:
+    evaluate = ("evaluate", "completion", "--against", "transe", "--title", "none", "--image", "no")
+    assert_fails(run(*evaluate), 2, "TransE", "baseline kge --only transe")
+    (tuned,) = run("baseline", "kge", "--only", "transe", "--minutes", "0.01", "--json").json[
+        "tuned"
+    ]
+    assert Path(tuned["file"]) == fitted / "baselines" / "transe.json"
+    assert tuned["settings"]["interaction"] == "transe"
+    report = run(*evaluate, "--json").json
+    (against,) = report["against"]
+    assert against["model"] == "TransE"
+    assert set(against["difference"]["properties"]) == {"colour", "shape"}
+
+
 def test_of_many_items_some_are_learned_from_and_read(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

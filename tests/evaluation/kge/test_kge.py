@@ -7,13 +7,20 @@ import numpy as np
 import pytest
 import torch
 
+from commands.baselines import EMBEDDINGS
 from evaluation.completion import evaluate_completion
 from evaluation.kge import search
 from evaluation.kge.folding import TrainedEmbedding
 from evaluation.kge.numbering import ValueNumbers, item_triples
 from evaluation.kge.scorer import EmbeddingScorer
 from evaluation.kge.search import hidden_mrr, train_embedding, tune, tuning_task
-from evaluation.kge.settings import EmbeddingSettings, items_digest, read_tuned, write_tuned
+from evaluation.kge.settings import (
+    INTERACTIONS,
+    EmbeddingSettings,
+    items_digest,
+    read_tuned,
+    write_tuned,
+)
 from evaluation.settings import Setting
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
@@ -253,3 +260,7 @@ def test_settings_of_other_items_and_damaged_ones_are_refused(tmp_path):
         with pytest.raises(DataError, match="is damaged"):
             read_tuned(tmp_path, "rotate", train)
         write_tuned(tmp_path, tuned)
+
+
+def test_the_command_names_every_embedding():
+    assert tuple(INTERACTIONS) == EMBEDDINGS

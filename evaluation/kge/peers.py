@@ -18,7 +18,7 @@ from optuna import TrialPruned
 from pykeen.evaluation import RankBasedEvaluator
 from pykeen.sampling import NegativeSampler
 from pykeen.training.callbacks import TrainingCallback
-from pykeen.typing import LABEL_TAIL
+from pykeen.typing import LABEL_TAIL, Target
 from torch import Tensor
 
 
@@ -67,7 +67,7 @@ class OwnValuesEvaluator(RankBasedEvaluator):
     def process_scores_(
         self,
         hrt_batch: Tensor,
-        target: str,
+        target: Target,
         scores: Tensor,
         true_scores: Tensor | None = None,
         dense_positive_mask: Tensor | None = None,
@@ -87,13 +87,13 @@ class OwnValuesEvaluator(RankBasedEvaluator):
 
 
 class Deadline(TrainingCallback):
-    """Ends a trial that is still running at a time of :func:`time.monotonic`.
+    """Ends a trial that is still running at a time of the monotonic clock.
 
     Not before ``epochs``, after which it has been evaluated once.
     """
 
     def __init__(self, at: float, epochs: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.at = at
         self.epochs = epochs
 

@@ -169,7 +169,7 @@ def _trials(interaction: str, loss: str, task: Task, until: float, seed: int) ->
     from evaluation.kge.peers import Deadline, OwnValuesEvaluator, OwnValuesSampler
 
     # Under a second nothing would be tried, but each loss is to have a trial.
-    timeout = max(1.0, until - time.monotonic())
+    timeout = max(1, round(until - time.monotonic()))
     evaluation = {"targets": ("tail",), "batch_size": 256, "use_tqdm": False}
     with _pykeen(), tempfile.TemporaryDirectory() as folder:
         found = hpo_pipeline(
@@ -327,6 +327,9 @@ def _train(
     # The loop's own generator is torch's.
     with _pykeen(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
+        options = _fixed(settings.interaction)
+        if settings.norm:
+            options["scoring_fct_norm"] = settings.norm
         model = model_resolver.make(
             settings.interaction,
             triples_factory=factory,
@@ -338,8 +341,7 @@ def _train(
                 else {}
             ),
             embedding_dim=settings.width,
-            **_fixed(settings.interaction),
-            **({"scoring_fct_norm": settings.norm} if settings.norm else {}),
+            **options,
         ).to(device)
         loop: Any = SLCWATrainingLoop(
             model=model,

@@ -76,7 +76,7 @@ def embedding_of(name: str) -> TrainedEmbedding:
 
 
 @pytest.fixture(params=sorted(SETTINGS))
-def trained(request) -> tuple[EmbeddingSettings, TrainedEmbedding]:
+def trained(request: pytest.FixtureRequest) -> tuple[EmbeddingSettings, TrainedEmbedding]:
     return SETTINGS[request.param], embedding_of(request.param)
 
 

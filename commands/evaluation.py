@@ -553,6 +553,13 @@ def classification(
 @network_option
 @protocol_option
 @curves_option
+@click.option(
+    "--against",
+    type=click.Choice(["bm25", "tf-idf"]),
+    multiple=True,
+    help="Also score the query against the title, and print the differences with paired "
+    "intervals; may be repeated.  [default: none]",
+)
 @part_option
 @split_option
 @out_option
@@ -562,6 +569,7 @@ def matching(
     model: str | None,
     hard_negatives: float,
     rewrites: str,
+    against: tuple[str, ...],
     split_name: str,
     split: Path | None,
     out: Path | None,
@@ -581,12 +589,18 @@ def matching(
       catalograph evaluate matching --part test
     """
     if network:
+        if against:
+            raise UsageError(
+                f"--against {against[0]} is measured on the pairs of the query log's own negatives, "
+                "which --network does not use: leave out one of the two"
+            )
         name = "matching"
         evaluate_head(context, name, model, split_name, split, protocol, curves, (), out)
         return
     _no_protocol(protocol, curves)
     from evaluation.matching import evaluate_matching
     from evaluation.query_pairs import held_out_pairs
+    from evaluation.query_peers import TextPeer
     from serving.loading import load_network
     from training.queries import Rewrites
 
@@ -594,17 +608,26 @@ def matching(
     scorer = load_network(home, model)
     note_not_trained_to_match(context, scorer)
     held_out = held_out_pairs(home, scorer, split_name, split, hard_negatives, Rewrites(rewrites))
+    peers = [TextPeer(name, held_out.titles) for name in dict.fromkeys(against)]
     with bar("evaluating", "pairs") as progress:
         report = evaluate_matching(
             scorer,
             held_out.builder,
             held_out.pairs,
             baseline=held_out.baseline,
+            peers=peers,
             progress=progress,
         )
     write_json(report.as_dict(), out)
     columns, *rows = report.as_rows()
     kind_columns, *kind_rows = report.kind_rows()
+    against_columns, *against_rows = report.difference_rows()
+    compared: list[object] = []
+    if against_rows:
+        compared = [
+            f"by how much {report.model} exceeds:",
+            table(against_columns, against_rows, right=against_columns[2:]),
+        ]
     context.emit(
         report.as_dict(),
         f"{report.model}: {report.positive:,} matching pairs and {report.negative:,} others "
@@ -612,6 +635,7 @@ def matching(
         table(columns, rows, right=columns[1:]),
         "by kind of negatives:",
         table(kind_columns, kind_rows, right=kind_columns[1:]),
+        *compared,
     )
 
 

@@ -7,12 +7,14 @@ image. A baseline that sees only the query shows how much of that takes no item 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from evaluation.metrics import Estimate, MetricEstimates, average_precision, resampled_areas
+from evaluation.query_peers import TextPeer
 from fusion.inference.metrics import roc_auc
 from fusion.inference.scorer import CellScorer
 from kg.sampling.keyed_random import KeyedRandom
@@ -47,13 +49,25 @@ class KindAreas:
 
 
 @dataclass(frozen=True)
+class PeerAreas:
+    """The areas of a peer that reads titles, and by how much the model's exceed them.
+
+    ``differences`` are those of each setting, with paired intervals over items.
+    """
+
+    name: str
+    estimates: MetricEstimates
+    differences: dict[str, MetricEstimates]
+
+
+@dataclass(frozen=True)
 class MatchingReport:
     """ROC-AUC and PR-AUC of one model over held-out pairs, with 95% intervals over items.
 
     ``settings`` has the estimates for each of :data:`ITEM_VARIANTS`; ``query_only`` are those of
     the baseline that sees only the query, None without one. ``kinds`` has the figures by name of
-    the negatives' kind. A baseline that sees only the item would have a ROC-AUC of .5, since every
-    negative has the item of a positive.
+    the negatives' kind, and ``against`` those of peers. A baseline that sees only the item would
+    have a ROC-AUC of .5, since every negative has the item of a positive.
     """
 
     model: str
@@ -63,6 +77,7 @@ class MatchingReport:
     settings: dict[str, MetricEstimates]
     query_only: MetricEstimates | None = None
     kinds: dict[str, KindAreas] = field(default_factory=dict)
+    against: tuple[PeerAreas, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -75,6 +90,16 @@ class MatchingReport:
             "settings": settings,
             "query_only": None if self.query_only is None else _plain(self.query_only),
             "kinds": {name: dataclasses.asdict(areas) for name, areas in self.kinds.items()},
+            "against": [
+                {
+                    "model": peer.name,
+                    **_plain(peer.estimates),
+                    "difference": {
+                        name: _plain(estimates) for name, estimates in peer.differences.items()
+                    },
+                }
+                for peer in self.against
+            ],
         }
 
     def as_rows(self) -> list[list[str]]:
@@ -83,11 +108,23 @@ class MatchingReport:
         every_row = dict(self.settings)
         if self.query_only is not None:
             every_row["none: query only"] = self.query_only
+        every_row |= {f"title: {peer.name}": peer.estimates for peer in self.against}
         for name, estimates in every_row.items():
             row = [name]
             for estimate in estimates.values():
                 row += [f"{estimate.value:.3f}", f"{estimate.low:.3f}-{estimate.high:.3f}"]
             rows.append(row)
+        return rows
+
+    def difference_rows(self) -> list[list[str]]:
+        """Return a table of what the model's areas exceed peers' by; a heading alone without."""
+        rows = [["item", "against", "ROC-AUC", "95% interval", "PR-AUC", "95% interval"]]
+        for peer in self.against:
+            for setting, estimates in peer.differences.items():
+                row = [setting, peer.name]
+                for each in estimates.values():
+                    row += [f"{each.value:+.3f}", f"{each.low:+.3f} to {each.high:+.3f}"]
+                rows.append(row)
         return rows
 
     def kind_rows(self) -> list[list[str]]:
@@ -105,17 +142,20 @@ def evaluate_matching(
     pairs: IntArray,
     *,
     baseline: QueryBaseline | None = None,
+    peers: Sequence[TextPeer] = (),
     resamples: int = 1000,
     progress: ProgressCallback = no_progress,
 ) -> MatchingReport:
     """Score positive ``pairs`` [N] of the query log and as many negatives.
 
-    The intervals come from resamples of whole items. ``baseline`` predicts from the query alone.
+    The intervals come from resamples of whole items. ``baseline`` predicts from the query alone,
+    and ``peers`` from the query and the title.
     """
     random = KeyedRandom(0)
     labels: list[bool] = []
     kinds: list[IntArray] = []
     baseline_scores: list[float] = []
+    peer_scores: dict[str, list[float]] = {peer.name: [] for peer in peers}
     scores: dict[str, list[float]] = {name: [] for name in ITEM_VARIANTS}
     batch_items: list[IntArray] = []
     for start in range(0, len(pairs), PAIRS_PER_BATCH):
@@ -130,6 +170,8 @@ def evaluate_matching(
             scores[name] += scorer.match_logits(items, pieces, modality).tolist()
         if baseline is not None:
             baseline_scores += baseline.score(queries.texts).tolist()
+        for peer in peers:
+            peer_scores[peer.name] += peer.score(queries.texts, item).tolist()
         kinds.append(np.tile(queries.kind, 2))
         labels += queries.label.tolist()
         batch_items.append(item)
@@ -155,6 +197,19 @@ def evaluate_matching(
             label,
             np.array(scores["whole"]),
             None if baseline is None else np.array(baseline_scores),
+        ),
+        against=tuple(
+            PeerAreas(
+                name,
+                _area_estimates(np.array(theirs), label, item_group, resamples),
+                {
+                    setting: _area_differences(
+                        np.array(ours), np.array(theirs), label, item_group, resamples
+                    )
+                    for setting, ours in scores.items()
+                },
+            )
+            for name, theirs in peer_scores.items()
         ),
     )
 
@@ -188,4 +243,21 @@ def _area_estimates(
     return {
         "roc_auc": Estimate(roc_auc(score, label), float(low[0]), float(high[0])),
         "pr_auc": Estimate(average_precision(score, label), float(low[1]), float(high[1])),
+    }
+
+
+def _area_differences(
+    ours: FloatArray, theirs: FloatArray, label: BoolArray, item_group: IntArray, resamples: int
+) -> MetricEstimates:
+    """Return by how much the areas of ``ours`` [2N] exceed those of ``theirs`` [2N]."""
+    # Each draws the same items in each resample.
+    resampled = resampled_areas(ours, label, item_group, resamples)
+    resampled = resampled - resampled_areas(theirs, label, item_group, resamples)
+    low, high = np.percentile(resampled, (2.5, 97.5), axis=0)
+    areas = {"roc_auc": roc_auc, "pr_auc": average_precision}
+    return {
+        name: Estimate(
+            area(ours, label) - area(theirs, label), float(low[column]), float(high[column])
+        )
+        for column, (name, area) in enumerate(areas.items())
     }

@@ -26,12 +26,13 @@ class HeldOutQueries:
     """The positive ``pairs`` [N] of a split, a builder of their batches, and a baseline.
 
     ``baseline`` sees only the query, and has learned from the train split; None if no query led to
-    an item of that.
+    an item of that. ``titles`` are those of all items.
     """
 
     builder: QueryPairBuilder
     pairs: IntArray
     baseline: QueryBaseline | None
+    titles: list[str | None]
 
 
 def held_out_pairs(
@@ -78,7 +79,7 @@ def held_out_pairs(
     train_items = {item for item in snapshot.items if splits.get(item) == "train"}
     train_log = read_query_log(home, snapshot, train_items)
     baseline = None if train_log is None else QueryBaseline.train(builder(train_log, None))
-    return HeldOutQueries(builder(log, pairs), pairs, baseline)
+    return HeldOutQueries(builder(log, pairs), pairs, baseline, snapshot.titles)
 
 
 def _pass_on_warnings(record: Record) -> None:

@@ -16,10 +16,27 @@ from typing import Any, ClassVar
 import torch
 from optuna import TrialPruned
 from pykeen.evaluation import RankBasedEvaluator
+from pykeen.models import ComplEx, RotatE, TransE
 from pykeen.sampling import NegativeSampler
 from pykeen.training.callbacks import TrainingCallback
 from pykeen.typing import LABEL_TAIL, Target
 from torch import Tensor
+
+
+class PlainComplEx(ComplEx):
+    """ComplEx without PyKEEN's penalty on long vectors.
+
+    A fold-in could not repeat the penalty: in training it depends on how often an item is drawn.
+    Early stopping does its work.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(regularizer=None, **options)
+
+
+def model_class(interaction: str) -> Any:
+    """Return PyKEEN's model of an interaction, by its name in options."""
+    return {"transe": TransE, "rotate": RotatE, "complex": PlainComplEx}[interaction]
 
 
 class OwnValuesSampler(NegativeSampler):

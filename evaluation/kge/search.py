@@ -166,7 +166,12 @@ def _trials(interaction: str, loss: str, task: Task, until: float, seed: int) ->
     import optuna
     from pykeen.hpo import hpo_pipeline
 
-    from evaluation.kge.peers import Deadline, OwnValuesEvaluator, OwnValuesSampler
+    from evaluation.kge.peers import (
+        Deadline,
+        OwnValuesEvaluator,
+        OwnValuesSampler,
+        model_class,
+    )
 
     # Under a second nothing would be tried, but each loss is to have a trial.
     timeout = max(1, round(until - time.monotonic()))
@@ -177,8 +182,7 @@ def _trials(interaction: str, loss: str, task: Task, until: float, seed: int) ->
             validation=_factory(task.numbers, task.triples[task.hidden], task.items),
             # The pipeline wants a test set, and does not look at it during a search.
             testing=_factory(task.numbers, task.triples[task.hidden], task.items),
-            model=interaction,
-            model_kwargs=_fixed(interaction),
+            model=model_class(interaction),
             model_kwargs_ranges={"embedding_dim": _choice(WIDTHS)},
             loss=loss,
             optimizer="adam",
@@ -242,15 +246,6 @@ def _trial(interaction: str, loss: str, trial: Any) -> _Trial:
 
 def _choice(values: Sequence[int]) -> dict[str, Any]:
     return {"type": "categorical", "choices": list(values)}
-
-
-def _fixed(interaction: str) -> dict[str, Any]:
-    """Return what is not searched: ComplEx goes without its penalty on long vectors.
-
-    It would hold a vector with seven statements and one with two to different lengths, and early
-    stopping does its work.
-    """
-    return {"regularizer": None} if interaction == "complex" else {}
 
 
 def _with_steps(
@@ -317,21 +312,16 @@ def _train(
     settings: EmbeddingSettings, numbers: ValueNumbers, triples: IntArray, items: int, seed: int
 ) -> TrainedEmbedding:
     """Train as a trial of the search does."""
-    from pykeen.models import model_resolver
     from pykeen.training import SLCWATrainingLoop
 
-    from evaluation.kge.peers import OwnValuesSampler
+    from evaluation.kge.peers import OwnValuesSampler, model_class
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     factory = _factory(numbers, triples, items)
     # The loop's own generator is torch's.
     with _pykeen(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        options = _fixed(settings.interaction)
-        if settings.norm:
-            options["scoring_fct_norm"] = settings.norm
-        model = model_resolver.make(
-            settings.interaction,
+        model: Any = model_class(settings.interaction)(
             triples_factory=factory,
             random_seed=seed,
             loss=settings.loss,
@@ -341,7 +331,7 @@ def _train(
                 else {}
             ),
             embedding_dim=settings.width,
-            **options,
+            **({"scoring_fct_norm": settings.norm} if settings.norm else {}),
         ).to(device)
         loop: Any = SLCWATrainingLoop(
             model=model,

@@ -65,8 +65,11 @@ def test_matching_is_evaluated_whole_and_without_a_modality(run: Call) -> None:
 
 @pytest.mark.parametrize("rewrites", ["logged", "any"])
 def test_matching_is_printed_beside_a_query_only_baseline(run: Call, rewrites: str) -> None:
-    result = run("evaluate", "matching", "--part", "train", "--rewrites", rewrites)
+    result = run(
+        "evaluate", "matching", "--part", "train", "--rewrites", rewrites, "--against", "bm25"
+    )
     assert "query only" in result.out
+    assert "title: bm25" in result.out
     assert "rewritten" in result.out
 
 

@@ -125,6 +125,14 @@ def test_a_diverged_model_has_no_rank():
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_every_embedding_can_be_tuned(name, monkeypatch):
+    monkeypatch.setattr(search, "FREQUENCY", 1)
+    monkeypatch.setattr(search, "MAX_EPOCHS", 1)
+    monkeypatch.setattr(search, "LOSSES", ("crossentropy",))
+    assert tune(name, ONTOLOGY, catalogue(9), [], minutes=1e-3).settings.epochs == 1
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_scores_are_the_formulas_of_the_papers(name):
     embedding = embedding_of(name)
     head, tails = embedding.items()[0], embedding.values()[3:6]

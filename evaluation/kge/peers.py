@@ -23,7 +23,7 @@ from pykeen.typing import LABEL_TAIL, Target
 from torch import Tensor
 
 
-class PlainComplEx(ComplEx):
+class PlainComplEx(ComplEx):  # type: ignore[no-untyped-call]
     """ComplEx without PyKEEN's penalty on long vectors.
 
     A fold-in could not repeat the penalty: in training it depends on how often an item is drawn.

@@ -591,8 +591,8 @@ def matching(
     if network:
         if against:
             raise UsageError(
-                f"--against {against[0]} is measured on the pairs of the query log's own negatives, "
-                "which --network does not use: leave out one of the two"
+                f"--against {against[0]} is measured against negatives of its own, which "
+                "--network does not use: leave out one of the two"
             )
         name = "matching"
         evaluate_head(context, name, model, split_name, split, protocol, curves, (), out)

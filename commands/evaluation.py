@@ -170,7 +170,6 @@ def _no_protocol(protocol: str, curves: Path | None) -> None:
 @blind_also_option
 @map_option
 @llm_option
-@against_option
 @click.option(
     "--twins",
     is_flag=True,

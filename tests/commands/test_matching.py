@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli import main
-from tests.commands.conftest import Call
+from tests.commands.conftest import Call, assert_fails
 
 TRAIN = "train --preset mbsd --size tiny --steps 6 --name two --set batch_size=8"
 
@@ -71,6 +71,11 @@ def test_matching_is_printed_beside_a_query_only_baseline(run: Call, rewrites: s
     assert "query only" in result.out
     assert "title: bm25" in result.out
     assert "rewritten" in result.out
+
+
+def test_a_network_s_head_is_not_compared_with_text(run: Call) -> None:
+    result = run("evaluate", "matching", "--network", "--against", "bm25")
+    assert_fails(result, 2, "--against bm25", "--network")
 
 
 def test_complete_warns_of_a_model_without_link_prediction(run: Call) -> None:

@@ -104,6 +104,18 @@ if TYPE_CHECKING:
     help="Continue an interrupted run: the one called --name, or else the latest.",
 )
 @split_option
+@click.option(
+    "--text-encoder",
+    metavar="NAME|DIR",
+    help="Pretrained text encoder of transformers by which the experts compare titles as well: a "
+    "hub name or a folder, which has to stay where it is.  [default: none]",
+)
+@click.option(
+    "--image-encoder",
+    metavar="NAME|DIR",
+    help="Pretrained vision model of transformers by which the experts compare images as well: a "
+    "hub name or a folder, which has to stay where it is.  [default: none]",
+)
 @llm_option
 @click.option(
     "--refit/--no-refit",
@@ -142,12 +154,20 @@ def train(context: Context, /, **options: Any) -> None:
     if llm is not None:
         # What is wrong with it is told now, and not after the training.
         read_settings(llm).api_key()
+    for name in ("text_encoder", "image_encoder"):
+        if options[name] is not None:
+            options[name] = _encoder_folder(name, options)
     # The command's options are named like the fields of TrainOptions.
     chosen = TrainOptions(**options, preset=preset or NETWORK_PRESET)
     if preset == EXPERTS_PRESET:
         _fit_experts(context, home, chosen, llm)
         return
     with_experts = _fits_experts(context, home, chosen, preset)
+    if not with_experts and (chosen.text_encoder or chosen.image_encoder):
+        raise UsageError(
+            "--text-encoder and --image-encoder are for experts, and this is a network alone: use "
+            "--set pretrained=NAME|DIR, or leave out --preset"
+        )
     if llm is not None and not with_experts:
         raise UsageError(
             "--llm does not fit a network alone: leave out --preset, or train --preset experts"
@@ -196,6 +216,18 @@ def train(context: Context, /, **options: Any) -> None:
     )
     if not finished:
         click.get_current_context().exit(INTERRUPTED)
+
+
+def _encoder_folder(name: str, options: dict[str, Any]) -> Path:
+    """Return the folder of an encoder that an option names."""
+    from encoders.pretrained_folder import folder_of
+
+    if options["resume"]:
+        raise UsageError(
+            f"--{name.replace('_', '-')} does not fit --resume: experts keep the encoders they "
+            "were fitted with"
+        )
+    return folder_of(options[name])
 
 
 def _fits_experts(context: Context, home: Home, options: TrainOptions, preset: str | None) -> bool:

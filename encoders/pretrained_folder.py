@@ -42,6 +42,27 @@ class OpenedModel:
     pools: bool
 
 
+def folder_of(name: str) -> Path:
+    """Return a folder, or that of a hub model, which is fetched unless it was before.
+
+    Raises ModelError if there is neither.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+
+    try:
+        wanted = [f"*{suffix}" for suffix in sorted(READ_SUFFIXES)]
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:  # of the hub, of the network, or because it is no name
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        raise ModelError(
+            f"no folder {name}, and no model of the hub that can be fetched ({reason}): name the "
+            "folder of a transformers model"
+        ) from None
+
+
 def open_model(folder: Path, what: str) -> OpenedModel:
     """Load the model of a folder, from safetensors alone and without code of its own.
 

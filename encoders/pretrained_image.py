@@ -48,6 +48,7 @@ class PretrainedImages:
     none, or no settings of a preprocessor.
 
     Attributes:
+        folder: where it is
         space: a name that changes whenever the same image may get another vector
         image_size: pixels per side of the images that it reads
         width: the width D of the vectors
@@ -55,6 +56,7 @@ class PretrainedImages:
 
     def __init__(self, folder: Path) -> None:
         folder = Path(folder)
+        self.folder = folder.resolve()
         opened = open_model(folder, WHAT)
         self._model = getattr(opened.model, "vision_model", opened.model)
         self._pools = opened.pools

@@ -35,6 +35,7 @@ class PretrainedText:
     encoder-decoder, the text tower of a CLIP. Raises ModelError if the folder holds none.
 
     Attributes:
+        folder: where it is
         space: a name that changes whenever the same text may get another vector
         width: the width D of the vectors
     """
@@ -43,6 +44,7 @@ class PretrainedText:
         import torch
 
         folder = Path(folder)
+        self.folder = folder.resolve()
         opened = open_model(folder, WHAT)
         self._torch = torch
         self._model = _text_part(opened.model)

@@ -132,10 +132,11 @@ def _fit_kernels(
     """Learn what the kernels take of all items, to compare with the landmarks."""
     blind_landmarks = [texts.words.blind(title) for title in landmarks.titles]
     statements = StatementKernel.fit(ontology, items.known, landmarks.known)
+    encoders = items.encoders
     return Kernels(
-        title=TitleKernel.fit(items.titles, landmarks.titles),
-        blind=TitleKernel.fit(texts.titles[TitleVariant.BLIND], blind_landmarks),
-        image=ImageKernel.fit(items.images, landmarks.images, seed),
+        title=TitleKernel.fit(items.titles, landmarks.titles, encoders.texts),
+        blind=TitleKernel.fit(texts.titles[TitleVariant.BLIND], blind_landmarks, encoders.texts),
+        image=ImageKernel.fit(items.images, landmarks.images, seed, encoders.images),
         statements=statements,
         description=TitleKernel.fit(items.descriptions, landmarks.descriptions),
         category=CategoryKernel.fit(items.categories, landmarks.categories, statements),

@@ -369,23 +369,29 @@ class ExpertEnsemble:
         """Describe the images that differ and can be read; return the place of each item's."""
         keys = [tuple(map(id, item.images[:MAX_IMAGES])) for item in items]
         holders = dict(zip(keys, items, strict=True))
-        read = {key: self._read(item) for key, item in holders.items()}
-        images = {key: of_item for key, of_item in read.items() if of_item}
-        places = {key: place for place, key in enumerate(images)}
+        encoder = self.kernels.image.encoder
+        read: dict[tuple[int, ...], list[NDArray[np.uint8]]] = {}
+        larger: list[NDArray[np.uint8]] = []
+        for key, item in holders.items():
+            for image in item.images[:MAX_IMAGES]:
+                pixels = self._pixels(image)
+                if pixels is None:
+                    continue
+                read.setdefault(key, []).append(pixels)
+                if encoder is not None:
+                    own = self._pixels(image, encoder.image_size)
+                    larger.append(pixels if own is None else own)
+        places = {key: place for place, key in enumerate(read)}
         place = np.array([places.get(key, -1) for key in keys], np.int64)
-        return describe(list(images.values())), place
+        vectors = None if encoder is None else encoder.encode(larger)
+        return describe(list(read.values()), vectors), place
 
-    def _read(self, item: ItemInput) -> list[NDArray[np.uint8]]:
-        """Return the images of an item that can be read."""
-        read = map(self._pixels, item.images[:MAX_IMAGES])
-        return [pixels for pixels in read if pixels is not None]
-
-    def _pixels(self, image: ItemImage) -> NDArray[np.uint8] | None:
-        size = DESCRIPTOR_SIZE
+    def _pixels(self, image: ItemImage, size: int = DESCRIPTOR_SIZE) -> NDArray[np.uint8] | None:
         if isinstance(image, np.ndarray):
-            if image.shape != (3, size, size):
+            expected = (3, DESCRIPTOR_SIZE, DESCRIPTOR_SIZE)
+            if image.shape != expected:
                 raise ModelError(
-                    f"pixels of shape {image.shape} do not fit the experts' (3, {size}, {size}): "
+                    f"pixels of shape {image.shape} do not fit the experts' {expected}: "
                     "resize the image first"
                 )
             return image

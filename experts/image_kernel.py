@@ -31,6 +31,7 @@ from encoders.descriptors import (
 )
 from encoders.patch_dictionary import PatchDictionary
 from experts.kernels import Arrays, KernelRows
+from experts.pretrained import NARROWER, RememberedImages, images_named, name_of
 from schema.arrays import BoolArray, IntArray
 
 DESCRIPTOR_SIZE = 64
@@ -78,8 +79,13 @@ DESCRIPTORS = (oriented_gradients, colour_histograms, product_colours, thumbnail
 """What images are compared by: outline, colours and where they are, and colours of the product."""
 
 
-def describe(items: Sequence[Sequence[NDArray[np.uint8]]]) -> Descriptors:
-    """Describe the images [3, 64, 64] of N items."""
+def describe(
+    items: Sequence[Sequence[NDArray[np.uint8]]], vectors: NDArray[np.float32] | None = None
+) -> Descriptors:
+    """Describe the images [3, 64, 64] of N items.
+
+    The ``vectors`` [I, F] that a pretrained encoder gives all of them are one more block.
+    """
     images = [image for of_item in items for image in of_item]
     blank = torch.zeros(1, 3, DESCRIPTOR_SIZE, DESCRIPTOR_SIZE)
     blocks = tuple(
@@ -94,6 +100,8 @@ def describe(items: Sequence[Sequence[NDArray[np.uint8]]]) -> Descriptors:
             block[part] = descriptor(scaled).numpy()
         halved = functional.adaptive_avg_pool2d(scaled, patch_dictionary.SIZE)
         small[part] = (halved * 255).round().byte().numpy()
+    if vectors is not None:
+        blocks = (*blocks, vectors)
     return Descriptors(blocks, small, np.array([len(each) for each in items], np.int64))
 
 
@@ -108,6 +116,7 @@ class ImageKernel:
         counts: how many images each landmark has [M]
         bandwidths: one for each kind
         patches: the dictionary; None if no item has an image
+        encoder: makes the vectors that are one kind of the descriptors, if there are such
     """
 
     def __init__(
@@ -116,7 +125,9 @@ class ImageKernel:
         counts: IntArray,
         bandwidths: Sequence[float],
         patches: PatchDictionary | None,
+        encoder: RememberedImages | None = None,
     ) -> None:
+        self.encoder = encoder
         self._blocks = blocks
         self._squares = [np.square(block).sum(1) for block in blocks]
         self._counts = counts
@@ -125,8 +136,17 @@ class ImageKernel:
         self._sizes = self._sizes_of(blocks, counts)
 
     @classmethod
-    def fit(cls, images: Descriptors, landmarks: Descriptors, seed: int = 0) -> ImageKernel:
-        """Learn the patches of ``images``, and take the bandwidths from a sample of them."""
+    def fit(
+        cls,
+        images: Descriptors,
+        landmarks: Descriptors,
+        seed: int = 0,
+        encoder: RememberedImages | None = None,
+    ) -> ImageKernel:
+        """Learn the patches of ``images``, and take the bandwidths from a sample of them.
+
+        An ``encoder`` is the one that made vectors of both.
+        """
         patches = None
         count = len(images.small)
         if count:
@@ -138,7 +158,9 @@ class ImageKernel:
             np.ones(len(sampled), np.int64),
         )
         bandwidths = [_median_distance(block) for block in _features(sample, patches)]
-        return cls(_features(landmarks, patches), landmarks.counts, bandwidths, patches)
+        if encoder is not None:
+            bandwidths[len(DESCRIPTORS)] /= NARROWER
+        return cls(_features(landmarks, patches), landmarks.counts, bandwidths, patches, encoder)
 
     @property
     def reads_several(self) -> bool:
@@ -149,7 +171,9 @@ class ImageKernel:
         """Return the kernel with some of its landmarks alone."""
         images = _images_of(self._counts, index)
         blocks = [block[images] for block in self._blocks]
-        return ImageKernel(blocks, self._counts[index], self._bandwidths, self._patches)
+        return ImageKernel(
+            blocks, self._counts[index], self._bandwidths, self._patches, self.encoder
+        )
 
     def own_rows(self) -> KernelRows:
         """Compare the landmarks with each other: [M, M]."""
@@ -208,6 +232,8 @@ class ImageKernel:
             f"{number}.landmarks": block.astype(np.float16)
             for number, block in enumerate(self._blocks)
         }
+        if self.encoder is not None:
+            arrays["encoder"] = name_of(self.encoder)
         if self._patches is not None:
             arrays["patches.mean"] = self._patches.mean.numpy()
             arrays["patches.whitening"] = self._patches.whitening.numpy()
@@ -229,7 +255,9 @@ class ImageKernel:
                     for name in ("mean", "whitening", "centroids")
                 )
             )
-        widths = [block.shape[1] for block in _features(describe([]), patches)]
+        encoder = images_named(arrays["encoder"]) if "encoder" in arrays else None
+        none = None if encoder is None else encoder.encode([])
+        widths = [block.shape[1] for block in _features(describe([], none), patches)]
         blocks = []
         for number, width in enumerate(widths):
             block = arrays[f"{number}.landmarks"].astype(np.float32)
@@ -238,7 +266,7 @@ class ImageKernel:
             blocks.append(block)
         if len(bandwidths) != len(blocks) or not all(each > 0 for each in bandwidths):
             raise ValueError(f"bandwidths are {bandwidths}")
-        return cls(blocks, counts, bandwidths, patches)
+        return cls(blocks, counts, bandwidths, patches, encoder)
 
 
 def _images_of(counts: IntArray, index: IntArray | BoolArray) -> IntArray:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.number_grids import Grid, NumberScale, learn_scales, number_of
+from experts.pretrained import MeaningKernel, RememberedTexts
 from fusion.inference.featurizer import PropertyValue
 from schema.arrays import BoolArray, IntArray
 from schema.ontology import Ontology
@@ -69,6 +70,7 @@ class TitleKernel:
     """The mean cosine k of the TF-IDF of words and of character n-grams, and exp(4 (k - 1)).
 
     The cosine is a linear model of the words; the exponential makes nearly equal titles count more.
+    With a pretrained encoder, what the titles mean is compared as well (:mod:`experts.pretrained`).
     """
 
     def __init__(
@@ -76,7 +78,9 @@ class TitleKernel:
         vectorizers: Sequence[TfidfVectorizer],
         features: Sequence[csr_matrix],
         landmarks: int,
+        meaning: MeaningKernel | None = None,
     ) -> None:
+        self._meaning = meaning
         self._vectorizers = vectorizers
         self._features = features  # [F, M] of the landmarks
         self._landmarks = landmarks
@@ -90,10 +94,15 @@ class TitleKernel:
         return not self._vectorizers
 
     @classmethod
-    def fit(cls, titles: Sequence[str | None], landmarks: Sequence[str | None]) -> TitleKernel:
+    def fit(
+        cls,
+        titles: Sequence[str | None],
+        landmarks: Sequence[str | None],
+        encoder: RememberedTexts | None = None,
+    ) -> TitleKernel:
         """Learn the n-grams of ``titles``; the kernel compares others with those of ``landmarks``.
 
-        A title without any word counts as missing.
+        A title without any word counts as missing. With an ``encoder``, meanings are compared, too.
         """
         present = [title for title in titles if title and WORD.search(title)]
         if not present:
@@ -102,12 +111,16 @@ class TitleKernel:
         vectorizers = [_word_vectorizer().fit(present), _character_vectorizer(least).fit(present)]
         texts = [title or "" for title in landmarks]
         features = [each.transform(texts).T.tocsr() for each in vectorizers]
-        return cls(vectorizers, features, len(landmarks))
+        meaning = None
+        if encoder is not None:
+            meaning = MeaningKernel.fit(encoder, present, landmarks)
+        return cls(vectorizers, features, len(landmarks), meaning)
 
     def select(self, index: IntArray) -> TitleKernel:
         """Return the kernel with some of its landmarks alone."""
         features = [each[:, index].tocsr() for each in self._features]
-        return TitleKernel(self._vectorizers, features, len(index))
+        meaning = None if self._meaning is None else self._meaning.select(index)
+        return TitleKernel(self._vectorizers, features, len(index), meaning)
 
     def rows(self, titles: Sequence[str | None]) -> KernelRows:
         """Compare N titles with the landmarks: [N, M].
@@ -131,11 +144,15 @@ class TitleKernel:
         rows += cosine
         rows[is_empty] = 0
         rows[:, self._is_empty] = 0
+        if self._meaning is not None:
+            rows += self._meaning.rows(texts)
         return np.asarray(rows, np.float32)
 
     def arrays(self) -> Arrays:
         """Return what :meth:`from_arrays` makes the kernel from again."""
         arrays: Arrays = {"landmarks": np.array([self._landmarks])}
+        if self._meaning is not None:
+            arrays |= self._meaning.arrays()
         for number, vectorizer in enumerate(self._vectorizers):
             vocabulary = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
             features = self._features[number]
@@ -169,7 +186,7 @@ class TitleKernel:
             features = csr_matrix(parts, shape=(len(vocabulary), count))
             features.check_format(full_check=True)
             every.append(features)
-        return cls(vectorizers, every, count)
+        return cls(vectorizers, every, count, MeaningKernel.from_arrays(arrays, count))
 
 
 def _word_vectorizer() -> TfidfVectorizer:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.image_kernel import Descriptors
+from experts.pretrained import NO_ENCODERS, Encoders
 from fusion.inference.featurizer import PropertyValue
 from schema.arrays import BoolArray, FloatArray, IntArray
 
@@ -33,7 +34,8 @@ class LabelledItems:
     """The N items that experts learn from: all that is known of them.
 
     ``decisions`` are those about the cells of each item, by property. Without ``descriptions``,
-    ``categories`` or ``decisions`` no item has any.
+    ``categories`` or ``decisions`` no item has any. ``encoders`` made vectors of the images, and
+    are to compare the titles.
     """
 
     ids: Sequence[str]
@@ -43,6 +45,7 @@ class LabelledItems:
     descriptions: Sequence[str | None] = ()
     categories: Sequence[tuple[str, ...]] = ()
     decisions: Sequence[Mapping[str, CellDecision]] = ()
+    encoders: Encoders = NO_ENCODERS
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,6 +61,7 @@ class LabelledItems:
             [self.descriptions[place] for place in places] if self.descriptions else (),
             [self.categories[place] for place in places] if self.categories else (),
             [self.decisions[place] for place in places] if self.decisions else (),
+            self.encoders,
         )
 
     def with_every_part(self) -> LabelledItems:

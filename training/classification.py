@@ -10,6 +10,7 @@ import numpy as np
 
 from experts.classification import FittedClassifier, fit_classifier, why_no_classes
 from experts.labelled_items import LabelledItems
+from experts.pretrained import Encoders
 from kg.home import Home
 from schema.errors import TrainingError
 from schema.memory import keep_freed_memory
@@ -87,7 +88,8 @@ def train_classifier(
         raise TrainingError(f"categories cannot be learned: {reason}")
     if len(index) > MAX_ITEMS:
         index = np.sort(np.random.default_rng(options.seed).permutation(index)[:MAX_ITEMS])
-    items = read_labelled_items(home, snapshot, index, report)
+    encoders = Encoders.open(options.text_encoder, options.image_encoder)
+    items = read_labelled_items(home, snapshot, index, report, encoders=encoders)
     del snapshot
     return _fit(name, ontology, items, options, report)
 

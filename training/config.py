@@ -86,6 +86,7 @@ class TrainOptions:
     ``minutes`` and ``steps`` are budgets; training ends at whichever comes first. ``overrides`` are
     ``name=value`` settings, which take precedence over the TOML file ``config``. With ``refit`` the
     experts learn from the test split as well; None stands for: unless there is a ``split`` file.
+    The encoders are folders of pretrained ones, by which experts compare titles and images.
     """
 
     preset: str = NETWORK_PRESET
@@ -100,6 +101,8 @@ class TrainOptions:
     resume: bool = False
     split: Path | None = None
     refit: bool | None = None
+    text_encoder: Path | None = None
+    image_encoder: Path | None = None
 
     @property
     def learned_splits(self) -> tuple[str, ...]:

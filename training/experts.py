@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experts.chosen_items import choose_items, learnable
 from experts.compared_items import KEPT_OF_VALUE, MAX_ITEMS
 from experts.fitting import FittedExperts, fit_experts
 from experts.image_kernel import DESCRIPTOR_SIZE, MAX_IMAGES, describe
 from experts.labelled_items import LabelledItems
+from experts.pretrained import ENCODED_TOGETHER, NO_ENCODERS, Encoders, RememberedImages
 from kg.home import Home
 from kg.home_models import new_folder
 from kg.image_cache import ImageCache
+from kg.image_files import ImageFiles
 from kg.snapshot import GraphSnapshot, read_snapshot
 from schema.arrays import IntArray
 from schema.errors import DataError, TrainingError, UsageError
@@ -27,6 +30,9 @@ from training.config import EXPERTS_PRESET, TrainOptions
 from training.decisions import NO_DECISIONS, read_decisions
 from training.inputs import WITHOUT_IMAGES, split_items, train_ontology
 from training.records import Preparing, ReportCallback, TrainingWarning, ignore_records
+
+ENCODERS = ("text_encoder", "image_encoder")
+"""Options that name pretrained encoders, and what a folder calls them."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ def train_experts(
     # Kernels are made and dropped all the time, and the kernel would clear fresh pages each time.
     keep_freed_memory()
     folder = experts_folder(home, options) if folder is None else folder
+    encoders = Encoders.open(options.text_encoder, options.image_encoder)
     snapshot = read_learnable(home)
     splits = split_items(snapshot, options)
     learned = learned_places(snapshot, splits, options, without)
@@ -90,9 +97,8 @@ def train_experts(
         raise TrainingError(
             "the experts have no statement to learn from: ingest items with properties"
         )
-    items = read_labelled_items(
-        home, snapshot, _chosen(snapshot, learned, ontology, options.seed), report, needs_images
-    )
+    chosen = _chosen(snapshot, learned, ontology, options.seed)
+    items = read_labelled_items(home, snapshot, chosen, report, needs_images, encoders)
     learned_by_network = {snapshot.items[number] for number in splits["train"].tolist()}
     # Of many items it is large.
     del snapshot
@@ -120,6 +126,7 @@ def train_experts(
         "step": 0,
         "items": len(fitted.items),
         "validation": left_out_hits(fitted),
+        **_about_encoders(options),
     }
     unseen = frozenset(fitted.items.ids) - learned_by_network
     return ExpertsRun(fitted, folder, about, time.monotonic() - began, unseen)
@@ -128,12 +135,21 @@ def train_experts(
 def options_of(about: Mapping[str, Any]) -> TrainOptions:
     """Return the options by which experts were fitted, from what their folder says."""
     split = about.get("split")
+    text_encoder, image_encoder = (Path(about[n]) if n in about else None for n in ENCODERS)
     return TrainOptions(
         preset=EXPERTS_PRESET,
         seed=about.get("seed", 0),
         split=Path(split) if split else None,
         refit="test" in about.get("learned", ()),
+        text_encoder=text_encoder,
+        image_encoder=image_encoder,
     )
+
+
+def _about_encoders(options: TrainOptions) -> dict[str, str]:
+    """Return the folders of the encoders that were given, by the names of their options."""
+    folders = {name: getattr(options, name) for name in ENCODERS}
+    return {name: str(each.resolve()) for name, each in folders.items() if each is not None}
 
 
 def experts_folder(home: Home, options: TrainOptions) -> Path:
@@ -176,8 +192,12 @@ def read_labelled_items(
     index: IntArray,
     report: ReportCallback = ignore_records,
     needs_images: bool = False,
+    encoders: Encoders = NO_ENCODERS,
 ) -> LabelledItems:
-    """Read the items of a snapshot at ``index`` [N], with descriptors of their images."""
+    """Read the items of a snapshot at ``index`` [N], with descriptors of their images.
+
+    ``encoders`` are to compare them beside these.
+    """
     files = home.image_files()
     images: list[str] = []
     places_of: dict[int, range] = {}
@@ -207,19 +227,50 @@ def read_labelled_items(
     places = index.tolist()
     details = snapshot.details
     decided = read_decisions(home)
-    pixels = [
-        [np.asarray(cache.array[image]) for image in places_of[place] if cache.present[image]]
-        for place in places
-    ]
+    there = [[image for image in places_of[place] if cache.present[image]] for place in places]
+    pixels = [[np.asarray(cache.array[image]) for image in of_item] for of_item in there]
+    vectors = None
+    if encoders.images is not None:
+        named = [images[image] for of_item in there for image in of_item]
+        small = [each for of_item in pixels for each in of_item]
+        vectors = _encode_images(encoders.images, named, small, files, report)
     return LabelledItems(
         ids=[snapshot.items[place] for place in places],
         titles=[snapshot.titles[place] or None for place in places],
-        images=describe(pixels),
+        images=describe(pixels, vectors),
         known=[tuple(snapshot.statements_of(place)) for place in places],
         descriptions=[details.description(place) if details else None for place in places],
         categories=[snapshot.category_path(place) for place in places],
         decisions=[decided.get(snapshot.items[place], NO_DECISIONS) for place in places],
+        encoders=encoders,
     )
+
+
+def _encode_images(
+    encoder: RememberedImages,
+    images: Sequence[str],
+    small: Sequence[NDArray[np.uint8]],
+    files: ImageFiles,
+    report: ReportCallback,
+) -> NDArray[np.float32]:
+    """Return the vectors [I, D] of images, read as large as the encoder wants them.
+
+    One that cannot be read any more is taken from its ``small`` pixels.
+    """
+    parts = [encoder.encode([])]
+    for start in range(0, len(images), ENCODED_TOGETHER):
+        report(Preparing("image vectors", start, len(images)))
+        part = slice(start, start + ENCODED_TOGETHER)
+        read = [files.pixels(image, encoder.image_size) for image in images[part]]
+        parts.append(
+            encoder.encode(
+                [
+                    own if own is not None else less
+                    for own, less in zip(read, small[part], strict=True)
+                ]
+            )
+        )
+    return np.concatenate(parts)
 
 
 def _chosen(snapshot: GraphSnapshot, among: IntArray, ontology: Ontology, seed: int) -> IntArray:

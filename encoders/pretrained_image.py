@@ -5,13 +5,14 @@ Shapes: N images, B of a batch, S pixels per side, D the width of the vectors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.image import Standardise
+from encoders.image import ChannelValues, Standardise
 from encoders.pretrained_folder import Encoder, Vectors, digest_of, open_model, unusable
 from encoders.transformers_settings import call_transformers
 from schema.documents import parse_json_object, read_limited
@@ -61,10 +62,10 @@ class PretrainedImages:
         self._model = getattr(opened.model, "vision_model", opened.model)
         self._pools = opened.pools
         try:
-            settings = _read_settings(folder)
-            mean, std = _channels(settings)
+            settings = read_processor(folder)
+            mean, std = channels_of(settings)
             self._standardise = Standardise(mean, std).to(self._model.device)
-            self.image_size = _image_size(settings, self._model.config)
+            self.image_size = image_size_of(settings, self._model.config)
             blank = np.zeros((1, 3, self.image_size, self.image_size), np.uint8)
             self.width = int(call_transformers(lambda: self.encode(blank)).shape[1])
         except ValueError as error:
@@ -107,7 +108,7 @@ def _pooled(output: Any, pools: bool) -> Any:
     return states.mean(1) if states.ndim == 3 else states.flatten(2).mean(2)
 
 
-def _read_settings(folder: Path) -> dict[str, Any]:
+def read_processor(folder: Path) -> dict[str, Any]:
     """Read the settings of a folder's image processor; raises ValueError if there are none."""
     path = folder / PROCESSOR
     if path.is_file():
@@ -121,7 +122,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _channels(settings: dict[str, Any]) -> tuple[Any, Any]:
+def channels_of(settings: dict[str, Any]) -> tuple[ChannelValues, ChannelValues]:
     """Return the mean and the deviation of the channels, in [0, 1]; raises ValueError."""
     # Without rescaling, the model reads pixels up to 255, and means and deviations are such.
     scale = float(settings.get("rescale_factor", 1 / _LARGEST)) * _LARGEST
@@ -139,7 +140,12 @@ def _channels(settings: dict[str, Any]) -> tuple[Any, Any]:
             std = [each * each for each in std]
     if not scale > 0 or not all(each > 0 for each in std):
         raise ValueError(f"image_std={std} has no use")
-    return tuple(each / scale for each in mean), tuple(each / scale for each in std)
+    return _scaled(mean, scale), _scaled(std, scale)
+
+
+def _scaled(values: Sequence[float], scale: float) -> ChannelValues:
+    red, green, blue = values
+    return red / scale, green / scale, blue / scale
 
 
 def _triple(settings: dict[str, Any], name: str) -> list[Any]:
@@ -149,7 +155,7 @@ def _triple(settings: dict[str, Any], name: str) -> list[Any]:
     return value
 
 
-def _image_size(settings: dict[str, Any], config: Any) -> int:
+def image_size_of(settings: dict[str, Any], config: Any) -> int:
     """Return the pixels per side that a model reads; raises ValueError if nothing says it."""
     # A config may give the size of training, the preprocessor that of use, as of DINOv2.
     cropped = settings.get("crop_size") if settings.get("do_center_crop", True) else None

@@ -56,7 +56,7 @@ MODEL_CHOICES = {
         "visual_bert",
         "lxmert",
     ),
-    "image_encoder": ("stem", "patches", "crops", "regions", "vit", "wrapped", "none"),
+    "image_encoder": ("stem", "patches", "crops", "regions", "vit", "vision", "wrapped", "none"),
     "initial_fusion": ("mean", "soft-spl", "hard-spl", "none"),
     "fusion_gates": ("feature", "token"),
     "hidden_act": ("gelu", "gelu_new"),
@@ -127,8 +127,9 @@ class ModelConfig:
         hidden_act: BERT's activation, by transformers' name
         norm_eps: epsilon of BERT's layer norms
         frozen_text: do not train the text encoder
-        frozen_image: do not train the vision transformer
+        frozen_image: do not train the vision transformer, or another vision model
         wrapped: the configuration of a wrapped model of transformers, as JSON
+        vision: a vision model of transformers and how it reads images, as JSON
     """
 
     preset: str = "joint"
@@ -177,6 +178,7 @@ class ModelConfig:
     frozen_text: bool = False
     frozen_image: bool = True
     wrapped: str = ""
+    vision: str = ""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -16,6 +16,7 @@ from encoders.image import ResidualStem
 from encoders.patches import ConvPatches, CropPatches, GlobalToken, LinearPatches
 from encoders.regions import RegionEncoder
 from encoders.tokens import ModalTokens
+from encoders.vision import PretrainedVision, VisionSettings
 from encoders.vit import build_vit
 from fusion.config import ModelConfig
 from fusion.fused import ImageFeatures
@@ -217,6 +218,10 @@ def build_image_encoder(config: ModelConfig) -> ImageEncoder:
                 patch_size=config.patch_kernels[0],
                 dim=config.dim,
                 frozen=config.frozen_image,
+            )
+        case "vision":
+            return PretrainedVision(
+                VisionSettings.from_json(config.vision), config.dim, config.frozen_image
             )
         case _ if len(config.patch_kernels) == 1:
             return LinearPatches(config.dim, size=config.image_size, patch=config.patch_kernels[0])

@@ -16,8 +16,11 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from encoders.bert import BertText, copy_bert, gelu_variant, read_bert
+from encoders.pretrained_folder import folder_of
+from encoders.pretrained_image import channels_of, image_size_of, read_processor
 from encoders.tokenizer import parse_pieces, vocabulary_lines, wordpiece_tokenizer
 from encoders.transformers_settings import call_transformers, check_settings, check_shards
+from encoders.vision import PretrainedVision, VisionSettings
 from encoders.vit import PretrainedViT, read_vit
 from fusion.architectures.huggingface import WrappedFusion, wrapped_settings
 from fusion.config import ModelConfig
@@ -29,7 +32,29 @@ from schema.settings import shown
 WRAPPED_TYPES = ("clip", "vilt", "visual_bert", "lxmert")
 """Model types of transformers that :mod:`fusion.architectures.huggingface` can wrap."""
 
-KINDS = ("bert", "vit", *WRAPPED_TYPES)
+VISION_TYPES = (
+    "beit",
+    "clip",
+    "clip_vision_model",
+    "convnext",
+    "convnextv2",
+    "deit",
+    "dinov2",
+    "dinov2_with_registers",
+    "efficientnet",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "regnet",
+    "resnet",
+    "siglip",
+    "siglip_vision_model",
+    "swin",
+    "swinv2",
+    "vit_msn",
+)
+"""Model types whose states are tokens or maps of images, for :mod:`encoders.vision`."""
+
+KINDS = tuple(dict.fromkeys(("bert", "vit", *WRAPPED_TYPES, *VISION_TYPES)))
 """All model types that have a use."""
 
 MAX_PIECES_BYTES = 256 << 20
@@ -60,6 +85,11 @@ class Pretrained:
         """
         return cls(name, _read(name, lambda: _checked_config(name)))
 
+    def has_text(self, config: ModelConfig) -> bool:
+        """Return whether a model that was fitted to it reads texts by its word pieces."""
+        is_vision = self.kind == "vit" or self.kind in VISION_TYPES
+        return config.preset == "wrapped" or not is_vision
+
     @property
     def kind(self) -> str:
         """Its model type, by transformers' name, such as ``bert``."""
@@ -68,8 +98,8 @@ class Pretrained:
     def fit(self, config: ModelConfig) -> ModelConfig:
         """Return ``config`` with the sizes of these weights.
 
-        A BERT fits the text encoder, and a ViT the image encoder. Raises UsageError if the preset
-        has no part that these weights fit, and ModelError if their sizes cannot be used.
+        A BERT fits the text encoder, and a vision model the image encoder. Raises UsageError if
+        the preset has no part that these weights fit, and ModelError if their sizes cannot be used.
         """
         try:
             return self._fit(config)
@@ -84,6 +114,8 @@ class Pretrained:
             return self._wrap(config)
         if self.kind == "vit" and config.image_encoder not in ("none", "regions"):
             return self._fit_vit(config)
+        if self.kind in VISION_TYPES and config.image_encoder not in ("none", "regions"):
+            return self._fit_vision(config)
         if self.kind == "bert" and config.architecture != "joint":
             return self._fit_bert(config)
         raise UsageError(
@@ -117,6 +149,21 @@ class Pretrained:
             patch_kernels=(vit.patch_size,),
         )
 
+    def _fit_vision(self, config: ModelConfig) -> ModelConfig:
+        folder = folder_of(self.name)
+        processor = read_processor(folder)
+        mean, std = channels_of(processor)
+        own = vision_config(self.config)
+        size = image_size_of(processor, own)
+        vision = VisionSettings(own.to_dict(), mean, std, size).measured()
+        return dataclasses.replace(
+            config,
+            image_encoder="vision",
+            vision=vision.to_json(),
+            image_size=size,
+            image_grid=vision.grid,
+        )
+
     def _fit_bert(self, config: ModelConfig) -> ModelConfig:
         bert = self.config
         fitted = dataclasses.replace(
@@ -146,22 +193,34 @@ class Pretrained:
                 weights = read_vit(self.name).state_dict()
                 _find_part(model, PretrainedViT).vit.load_state_dict(weights)
             else:
+                is_vision = any(isinstance(part, PretrainedVision) for part in model.modules())
+                config = vision_config(self.config) if is_vision else self.config
                 whole = _read(
                     self.name,
                     lambda: AutoModel.from_pretrained(
                         self.name,
-                        config=self.config,
+                        config=config,
                         trust_remote_code=False,
                         use_safetensors=True,
                     ),
                 )
-                _find_part(model, WrappedFusion).whole.load_state_dict(whole.state_dict())
+                part = (
+                    _find_part(model, PretrainedVision).vision
+                    if is_vision
+                    else _find_part(model, WrappedFusion).whole
+                )
+                part.load_state_dict(whole.state_dict())
         except RuntimeError as error:
             # Word embeddings of another vocabulary have another shape.
             reason = str(error).splitlines()[-1].strip()[:120]
             raise ModelError(
                 f"the weights of {self.name} do not fit ({reason}): give its vocabulary"
             ) from None
+
+
+def vision_config(config: Any) -> Any:
+    """Return the configuration of a model's images alone: that of a CLIP's or a SigLIP's tower."""
+    return getattr(config, "vision_config", config)
 
 
 def read_pieces(name: str) -> Tokenizer:

@@ -92,7 +92,7 @@ def read_inputs(
     if start is not None:
         tokenizer = start.tokenizer
     else:
-        with_text = [each.name for each in pretrained if each.kind != "vit"]
+        with_text = [each.name for each in pretrained if each.has_text(config)]
         vocabulary = recipe.vocabulary or (with_text[0] if with_text else "")
         tokenizer = learn_vocabulary(snapshot, train, ontology, config, vocabulary)
     data = read_data(home, snapshot, ontology, tokenizer, config, report, recipe.regions)

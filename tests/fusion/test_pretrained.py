@@ -7,6 +7,7 @@ import transformers
 
 from encoders.tokenizer import CatalogTokenizer, SpecialPieces
 from fusion.build import build_model
+from fusion.config import ModelConfig
 from fusion.pretrained import Pretrained, read_pieces
 from schema.errors import ModelError, UsageError
 from training.presets import preset
@@ -70,6 +71,57 @@ def test_a_vision_transformer_reads_the_images(tmp_path, bert, ontology, tokeniz
         torch.equal(tensor, ours.state_dict()[name]) for name, tensor in theirs.state_dict().items()
     )
     assert not any(parameter.requires_grad for parameter in ours.parameters())
+
+
+VISION: dict[str, Any] = {
+    "dinov2": transformers.Dinov2Config(**SIZES, image_size=32, patch_size=16),
+    "clip": transformers.CLIPConfig(
+        text_config={**SIZES, "vocab_size": 8},
+        vision_config={**SIZES, "image_size": 32, "patch_size": 16},
+        projection_dim=4,
+    ),
+    "resnet": transformers.ResNetConfig(
+        embedding_size=4, layer_type="basic", hidden_sizes=[4, 6], depths=[1, 1]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["joint", "mbsd", "vtbert", "k3m", "bert", "vilt"])
+@pytest.mark.parametrize("kind", VISION)
+def test_any_vision_model_reads_the_images_of_any_preset(tmp_path, ontology, tokenizer, kind, name):
+    theirs = transformers.AutoModel.from_config(VISION[kind])
+    theirs.save_pretrained(tmp_path)
+    settings = {"image_mean": [0.5] * 3, "image_std": [0.2] * 3, "size": {"height": 32}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    pretrained = Pretrained.open(str(tmp_path))
+    before = preset(name, "tiny").model
+    if before.image_encoder in ("none", "regions"):
+        with pytest.raises(UsageError, match=f"preset {name} has no use"):
+            pretrained.fit(before)
+        return
+    config = pretrained.fit(before)
+    assert not pretrained.has_text(config)
+    model = build_model(ModelConfig.from_dict(config.as_dict()), tokenizer, ontology).eval()
+    pretrained.load(model)
+    encoder = model.get_submodule("images.encoder")
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        scaled = (pixels / 255 - 0.5) / 0.2
+        whole = theirs.vision_model if kind == "clip" else theirs
+        states = whole.eval()(pixel_values=scaled).last_hidden_state
+        if states.ndim == 4:
+            states = states.flatten(2).mT
+        ours = encoder.get_submodule("vision")(pixel_values=scaled).last_hidden_state
+        ours = ours.flatten(2).mT if ours.ndim == 4 else ours
+        torch.testing.assert_close(ours, states)
+        assert encoder(pixels).hidden.shape == (2, states.shape[1], config.dim)
+    assert not any(each.requires_grad for each in encoder.get_submodule("vision").parameters())
+
+
+def test_a_vision_model_without_a_preprocessor_is_refused(tmp_path):
+    transformers.AutoModel.from_config(VISION["resnet"]).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"it has no preprocessor_config\.json"):
+        Pretrained.open(str(tmp_path)).fit(preset("joint", "tiny").model)
 
 
 def test_weights_that_a_preset_has_no_use_for_are_refused(bert):

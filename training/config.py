@@ -126,7 +126,7 @@ class Recipe:
       micro-batches that a batch is divided into
     - ``learning_rate``, ``weight_decay``, ``beta1``, ``beta2``, ``clip`` (gradient norm; 0 for no
       limit), ``optimizer`` (adamw or lamb), ``ema`` (decay of the averaged weights)
-    - ``pretrained_rate``: factor of the learning rate of a text encoder that ``pretrained`` names
+    - ``pretrained_rate``: factor of the learning rate of what ``pretrained`` names
     - ``table_rate``: factor of the learning rate of the tables of n-grams, values and known
       statements, whose rows occur too rarely to keep up otherwise
     - ``warmup_steps`` and ``warmup`` (a share of the stage): the longer of the two counts

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.bert import BertText
+from encoders.vision import PretrainedVision
 from training.config import Recipe
 from training.lamb import Lamb
 from training.sharding import own_slice, sharded_like
@@ -28,15 +29,17 @@ def build_optimizer(
     """Build AdamW (Loshchilov and Hutter, 2019) or LAMB (You et al., 2020) for model and heads.
 
     Weight decay applies to matrices, but not to norms and biases. A group's ``scale`` is the factor
-    of its learning rate, which is ``table_rate`` for the tables, and ``pretrained_rate`` for the
-    text encoder if that begins with pretrained weights (``pretrained_text``).
+    of its learning rate, which is ``table_rate`` for the tables, and ``pretrained_rate`` for a
+    pretrained vision model, and for the text encoder if that is pretrained (``pretrained_text``).
     """
     tables: list[nn.Parameter] = []
     matrices: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
     pretrained_matrices: list[nn.Parameter] = []
     pretrained_vectors: list[nn.Parameter] = []
-    pretrained = _text_parameters(objective) if pretrained_text else set()
+    pretrained = _vision_parameters(objective)
+    if pretrained_text:
+        pretrained |= _text_parameters(objective)
     # A group of their own: in a sharded model they alone are whole.
     scalars: list[nn.Parameter] = []
     for name, parameter in objective.named_parameters():
@@ -67,6 +70,12 @@ def build_optimizer(
     if recipe.optimizer == "lamb":
         return Lamb(groups, lr=recipe.learning_rate, betas=betas)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=betas, fused=True)
+
+
+def _vision_parameters(objective: nn.Module) -> set[nn.Parameter]:
+    """Return the parameters of a vision model, without those that map its states."""
+    encoders = (each for each in objective.modules() if isinstance(each, PretrainedVision))
+    return {parameter for encoder in encoders for parameter in encoder.vision.parameters()}
 
 
 def _text_parameters(objective: nn.Module) -> set[nn.Parameter]:

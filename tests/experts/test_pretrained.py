@@ -130,7 +130,7 @@ def test_an_image_kernel_takes_vectors_as_one_more_kind(images):
     assert len(made.blocks) == len(DESCRIPTORS) + 1
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=6), max_size=6))
 def test_what_is_remembered_is_what_is_encoded(batches):
     with pytest.MonkeyPatch.context() as patch:

@@ -2,10 +2,13 @@ import math
 
 import pytest
 import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from encoders.image import HALF
+from encoders.vision import PretrainedVision, VisionSettings
 from tests.gpu import needs_gpu, waiting_is_an_error
 from training.config import Recipe
 from training.loop import MAX_BAD_STEPS, ROLL_BACK_AFTER
@@ -82,3 +85,16 @@ def test_neither_a_step_nor_the_averages_wait_for_the_gpu(optimizer):
         counter.add(step_if_finite(built, norm, 0.1))
     assert counter.settle() == 1
     assert all(parameter.isfinite().all() for parameter in module.parameters())
+
+
+def test_a_pretrained_vision_model_has_a_learning_rate_of_its_own():
+    config = transformers.ResNetConfig(
+        embedding_size=4, layer_type="basic", hidden_sizes=[4], depths=[1]
+    )
+    settings = VisionSettings(config.to_dict(), HALF, HALF, 32).measured()
+    encoder = PretrainedVision(settings, 8, frozen=False)
+    groups = build_optimizer(encoder, Recipe(pretrained_rate=0.1)).param_groups
+    scales = {each: group["scale"] for group in groups for each in group["params"]}
+    of_vision = set(encoder.vision.parameters())
+    assert {each: scales[each] for each in of_vision} == dict.fromkeys(of_vision, 0.1)
+    assert scales[encoder.project.weight] == scales[encoder.positions] == 1.0

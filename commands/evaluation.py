@@ -592,8 +592,6 @@ def matching(
             raise UsageError(
                 f"--against {against[0]} is measured against negatives of its own, which "
                 "--network does not use: leave out one of the two"
-                f"--against {against[0]} is measured on other negatives than --network: "
-                "leave out one of the two"
             )
         name = "matching"
         evaluate_head(context, name, model, split_name, split, protocol, curves, (), out)

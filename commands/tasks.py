@@ -168,6 +168,7 @@ def evaluate_head(
     """Measure a network's head for a task, and what it is compared with."""
     from evaluation.tasks.heads import TaskName, TaskSource, with_saved_head
     from evaluation.tasks.running import measure, measure_faults, plain
+    from evaluation.twins import read_twins
     from serving.loading import load_network
 
     if curves is not None and protocol != "k3m":
@@ -184,12 +185,18 @@ def evaluate_head(
         raise UsageError(
             f"the {part} items have no question of {name}: choose another --part or --split"
         )
+    twins = None
+    if part != "train":
+        held_out, train = ([item.id for item in items.parts[each]] for each in (part, "train"))
+        twins = read_twins(home, held_out, train, images=False)
+        context.note(twins.line())
     measured = [measure(each, items, part) for each in every]
     result: dict[str, Any] = {
         "model": scorer.name,
         "task": name,
         "questions": questions.asked,
         "skipped": questions.skipped,
+        "twins": None if twins is None else twins.as_dict(),
         "metrics": plain(measured[0].estimates()),
         "against": [
             {

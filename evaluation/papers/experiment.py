@@ -35,6 +35,7 @@ from evaluation.tasks.measures import Measured
 from evaluation.tasks.questions_and_answers import QuestionAnsweringTask
 from evaluation.tasks.running import TrainedTask, measure, measure_faults, train_for_task
 from evaluation.tasks.same_products import LARGEST, retrieve_same_products
+from evaluation.twins import Twins, read_twins
 from fusion.checkpoint import ModelFolder, default_device
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.item_encoder import ItemEncoder, NetworkEncoder, TextReading
@@ -80,12 +81,17 @@ class PaperOptions:
 
 @dataclass(frozen=True)
 class RowResult:
-    """What was measured of a variant in a task, by seed, and what it took."""
+    """What was measured of a variant in a task, by seed, and what it took.
+
+    ``untwinned`` are the same metrics of the first seed over items without a twin among the train
+    items, None if these have no question.
+    """
 
     variant: str
     task: str
     measured: tuple[Measured, ...]
     seconds: float
+    untwinned: Measured | None = None
 
     def mean(self, metric: str) -> float:
         """Return the mean of a metric over the seeds."""
@@ -117,6 +123,7 @@ class PaperResult:
     questions: Mapping[str, int]
     skipped: tuple[str, ...]
     minutes: float
+    twins: Twins
     training: Mapping[str, float] = field(default_factory=dict)
     """Seconds of training by variant, of all seeds together."""
 
@@ -183,6 +190,7 @@ class PaperExperiment:
             {name: task.questions(items, "test").asked for name, task in tasks.items()},
             tuple(dict.fromkeys(self.skipped)),
             (time.monotonic() - began) / 60,
+            self.twins,
             training,
         )
 
@@ -203,6 +211,15 @@ class PaperExperiment:
             if id in part_of:
                 parts_of_items[part_of[id]].append(catalog[index])
         return TaskItems(parts_of_items, self.home.ontology())
+
+    @cached_property
+    def twins(self) -> Twins:
+        """The test items of which the train items have one with nearly the same title or image."""
+        return read_twins(
+            self.home,
+            [item.id for item in self.items.parts["test"]],
+            [item.id for item in self.items.parts["train"]],
+        )
 
     def tasks(self) -> dict[str, Task]:
         """Return the tasks that the catalogue has questions for; the others are noted."""
@@ -295,6 +312,7 @@ class PaperExperiment:
         began = time.monotonic()
         measured = []
         curves: list[Curve] = []
+        untwinned = None
         items = self._items_of(name)
         with_curves = any(
             each.task == name and variant.name in each.rows for each in self.plan.curves
@@ -306,12 +324,25 @@ class PaperExperiment:
                 continue
             trained = self._train_for(variant, network, task, items, seed)
             measured.append(measure(trained, items))
+            if seed == 0:
+                untwinned = self._untwinned(trained, items)
             if with_curves and seed == 0:
                 points = measure_faults(trained, items)
                 curves = _curves(variant.name, name, task.metric, points)
-        row = RowResult(variant.name, name, tuple(measured), time.monotonic() - began)
+        seconds = time.monotonic() - began
+        row = RowResult(variant.name, name, tuple(measured), seconds, untwinned)
         _write(kept, row, curves)
         return row, curves
+
+    def _untwinned(self, trained: TrainedTask, items: TaskItems) -> Measured | None:
+        """Measure a task over the test items without a twin; None if these have no question."""
+        test = items.parts["test"]
+        kept = self.twins.without([item.id for item in test])
+        own = [item for item, keep in zip(test, kept, strict=True) if keep]
+        bare = items.replaced("test", own)
+        if not len(trained.task.questions(bare, "test")):
+            return None
+        return measure(trained, bare)
 
     def _items_of(self, task: str) -> TaskItems:
         """Return the items of a task, of which one modality may be missing throughout."""
@@ -455,31 +486,38 @@ def _write(path: Path, row: RowResult, curves: Sequence[Curve]) -> None:
         "variant": row.variant,
         "task": row.task,
         "seconds": row.seconds,
-        "measured": [
-            {
-                "values": dict(each.values),
-                "resampled": {name: list(map(float, one)) for name, one in each.resampled.items()},
-                "questions": each.questions,
-            }
-            for each in row.measured
-        ],
+        "measured": [_plain(each) for each in row.measured],
+        "untwinned": None if row.untwinned is None else _plain(row.untwinned),
         "curves": [vars(each) for each in curves],
     }
     write_atomically(path, json.dumps(document))
 
 
+def _plain(measured: Measured) -> dict[str, Any]:
+    return {
+        "values": dict(measured.values),
+        "resampled": {name: list(map(float, one)) for name, one in measured.resampled.items()},
+        "questions": measured.questions,
+    }
+
+
+def _measured_of(document: dict[str, Any]) -> Measured:
+    resampled = {name: np.array(one) for name, one in document["resampled"].items()}
+    return Measured(document["values"], resampled, document["questions"])
+
+
 def _read(path: Path) -> tuple[RowResult, list[Curve]]:
     document = json.loads(path.read_text())
-    measured = tuple(
-        Measured(
-            each["values"],
-            {name: np.array(one) for name, one in each["resampled"].items()},
-            each["questions"],
-        )
-        for each in document["measured"]
-    )
+    measured = tuple(map(_measured_of, document["measured"]))
+    untwinned = document["untwinned"]
     curves = [_curve_of(each) for each in document["curves"]]
-    row = RowResult(document["variant"], document["task"], measured, document["seconds"])
+    row = RowResult(
+        document["variant"],
+        document["task"],
+        measured,
+        document["seconds"],
+        None if untwinned is None else _measured_of(untwinned),
+    )
     return row, curves
 
 

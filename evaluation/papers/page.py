@@ -191,6 +191,7 @@ def as_document(result: PaperResult) -> dict[str, Any]:
         "items": dict(result.items),
         "questions": dict(result.questions),
         "skipped": list(result.skipped),
+        "twins": result.twins.as_dict(),
         "rows": [
             {
                 "model": row.variant,
@@ -200,6 +201,9 @@ def as_document(result: PaperResult) -> dict[str, Any]:
                 "metrics": {
                     name: _row_estimate(row, name).as_dict() for name in row.measured[0].values
                 },
+                "without_twins": None
+                if row.untwinned is None
+                else {name: each.as_dict() for name, each in row.untwinned.estimates().items()},
             }
             for row in result.rows.values()
         ],
@@ -255,6 +259,7 @@ def _shown(result: PaperResult, table: Table) -> dict[str, Any]:
                 "name": name,
                 "ours": [_percent(_row_estimate(row, metric)) for metric in table.metrics],
                 "paper": paper,
+                "untwinned": _untwinned(row, table.metrics[0]),
                 "seeds": len(row.measured),
                 "minutes": (row.seconds + result.training.get(name, 0.0)) / 60,
             }
@@ -266,6 +271,13 @@ def _shown(result: PaperResult, table: Table) -> dict[str, Any]:
         "has_paper": bool(table.paper),
         "questions": result.questions.get(table.task),
     }
+
+
+def _untwinned(row: RowResult, metric: str) -> Estimate | None:
+    """Return a metric over the items without a twin."""
+    if row.untwinned is None:
+        return None
+    return _percent(estimate(row.untwinned.values[metric], row.untwinned.resampled[metric]))
 
 
 def _row_estimate(row: RowResult, metric: str) -> Estimate:

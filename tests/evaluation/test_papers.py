@@ -22,11 +22,13 @@ from evaluation.papers.plans import PLANS, Claim, Curves, Embedding, PaperPlan, 
 from evaluation.tasks.alignment import ItemPair
 from evaluation.tasks.base import PARTS
 from evaluation.tasks.measures import Measured
+from evaluation.twins import Twins
 from kg.home import Home
 from kg.ingest.pipeline import ingest
 from kg.sample.catalogue import write_sample
 from schema.errors import UsageError
 
+TWINS = Twins(("a", "b"), frozenset({"a"}), None)
 CURVES = Curves("Classes", "classification", ("network", "TF-IDF"), (Claim("network", "TF-IDF"),))
 PLAN = PaperPlan(
     "tiny",
@@ -68,7 +70,7 @@ def result_of(**rows: list[list[float]]) -> PaperResult:
         Curve("network", "classification", "TMR", (0.0, 1.0), (0.9, 0.8), (0.8, 0.7), (1.0, 0.9)),
         Curve("TF-IDF", "classification", "TMR", (0.0, 1.0), (0.9, 0.1), (0.8, 0.0), (1.0, 0.2)),
     )
-    return PaperResult(PLAN, options, found, curves, dict.fromkeys(PARTS, 3), {}, (), 1.0)
+    return PaperResult(PLAN, options, found, curves, dict.fromkeys(PARTS, 3), {}, (), 1.0, TWINS)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,9 @@ def test_a_plan_is_trained_measured_and_written(experiment, tmp_path):
     assert "60.00" in page
     assert "<svg" in page
     assert not re.search(r'(src|href)="(https?:)?//', page)
-    json.dumps(as_document(result))
+    document = json.loads(json.dumps(as_document(result)))
+    assert document["twins"]["items"] == len(done.items.parts["test"])
+    assert document["rows"][0]["without_twins"]["top-1"]["value"] >= 0
 
 
 def test_a_second_run_takes_everything_from_the_first(experiment):

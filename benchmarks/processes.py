@@ -16,7 +16,7 @@ Tiny models on a CPU, on a synthetic catalogue with a query log, with gloo. Each
   an undisturbed run
 - ``killed_early``, ``killed_unnamed``: the same before the run has written anything to resume from;
   without ``--name`` it is not taken for another run of the home
-- ``killed_twice``: the one and then the other: before there is anything, and in the middle
+- ``killed_twice``: both, one after the other, without ``--name``
 
 Besides, the losses and weights of two and three processes are compared with those of one.
 """
@@ -470,8 +470,8 @@ def killed_unnamed(home: Path, world: int) -> str:
 
 
 def killed_twice(home: Path, world: int) -> str:
-    """The first process is killed before there is anything, and the second one after some steps."""
-    return killed(home, world, "killed-twice")
+    """One is killed before there is anything, and one after some steps; without ``--name``."""
+    return killed(home, world, "killed-twice", is_named=False)
 
 
 def compare_with_one(home: Path, preset: str, worlds: Sequence[int]) -> list[dict[str, Any]]:

@@ -320,7 +320,6 @@ def test_what_is_remembered_outlives_the_processes(monkeypatch):
         (together.memory, 3),
         (together.memory_backward, 3),
         (together.killed_twice, 2),
-        (together.killed_unnamed, 2),
     ],
 )
 def test_a_process_that_is_slow_or_fails(home, scenario, world):

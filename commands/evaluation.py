@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,10 @@ from commands.tasks import (
     evaluate_head,
     evaluate_qa,
     evaluate_same_products,
+    fault_table,
     protocol_option,
     read_item_pairs,
+    write_or_draw,
 )
 from schema.errors import DataError, SourceNotFoundError, UsageError
 
@@ -135,8 +137,8 @@ evaluate.add_command(evaluate_same_products)
 network_option = click.option(
     "--network",
     is_flag=True,
-    help="Measure the head that `finetune … --network` has added to a network instead. --protocol "
-    "and --curves are for this alone.",
+    help="Measure the head that `finetune … --network` has added to a network instead. Here "
+    "--protocol and --curves are for this alone.",
 )
 
 
@@ -176,6 +178,8 @@ def _no_protocol(protocol: str, curves: Path | None) -> None:
     help="Also tell how many items have a twin in the train split, by title or image, and the "
     "metrics without these. All images are read for this, which takes time.",
 )
+@protocol_option
+@curves_option
 @completion_against_option
 @part_option
 @split_option
@@ -195,6 +199,8 @@ def completion(
     llm: Path | None,
     against: tuple[str, ...],
     twins: bool,
+    protocol: str,
+    curves: Path | None,
     split_name: str,
     split: Path | None,
     out: Path | None,
@@ -213,6 +219,7 @@ def completion(
     """
     from evaluation.against import Baselines
     from evaluation.completion import compare, evaluate_settings
+    from evaluation.completion_curves import completion_curves
     from evaluation.settings import SETTINGS, Setting
     from evaluation.unseen import unseen_scorer
     from kg.image_files import UnreadableImages
@@ -225,6 +232,10 @@ def completion(
     ]
     if twins and split_name == "train":
         raise UsageError("--twins compares with the train split: evaluate another --part")
+    if protocol == "k3m" and all_settings:
+        raise UsageError("--protocol k3m is measured in one setting: leave out --all")
+    if curves is not None and protocol != "k3m":
+        raise UsageError("--curves has nothing to draw without --protocol k3m: give both")
     home = context.home()
     language_model = click.get_current_context().with_resource(opened(home, llm))
     scorer = load_scorer(home, model)
@@ -279,6 +290,16 @@ def completion(
             document["without_twins"] = _part_document(report, baseline_reports, kept)
             lines += _without_twins_lines(report, kept)
         documents.append(document)
+    if protocol == "k3m":
+        with bar("missing and noisy", "points") as progress:
+            drawn = completion_curves(
+                adapted, items, ontology, settings[0], blind_also=also_blind, progress=progress
+            )
+        documents[0]["curves"] = [asdict(each) for each in drawn]
+        lines.append(fault_table(drawn, "Hits@1"))
+        if curves is not None:
+            write_or_draw(curves, drawn, "Hits@1")
+            lines.append(f"curves: {curves}")
     result = documents if all_settings else documents[0]
     write_json(result, out)
     context.emit(result, *lines)

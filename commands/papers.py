@@ -80,9 +80,10 @@ def paper(
     import json
 
     from evaluation.papers.experiment import PaperExperiment, PaperOptions
-    from evaluation.papers.page import as_document, write_curves, write_page
+    from evaluation.papers.page import as_document, write_page
     from evaluation.papers.plans import PLANS
     from evaluation.tasks.alignment import ItemPair
+    from evaluation.tasks.curves import write_curves
     from schema.files import write_atomically
     from serving.alignment.pair_files import read_labelled_pairs
 
@@ -109,7 +110,7 @@ def paper(
         result = experiment.run()
     page = folder / "page.html"
     write_page(result, page)
-    write_curves(result, folder / "curves.csv")
+    write_curves(folder / "curves.csv", result.curves)
     document = {**as_document(result), "page": str(page)}
     write_atomically(folder / "result.json", json.dumps(document, ensure_ascii=False, indent=1))
     context.emit(document, *_lines(result), f"page: {page}")

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from evaluation.tasks.alignment import ItemPair
     from evaluation.tasks.base import TaskItems
+    from evaluation.tasks.curves import Curve
     from evaluation.tasks.heads import TaskName, TaskSource
     from evaluation.tasks.measures import Measured
-    from evaluation.tasks.running import CurvePoint, TrainedTask
+    from evaluation.tasks.running import TrainedTask
     from fusion.inference.scorer import CellScorer
 
 tune_option = click.option(
@@ -166,6 +167,7 @@ def evaluate_head(
     pairs: Sequence[ItemPair] = (),
 ) -> None:
     """Measure a network's head for a task, and what it is compared with."""
+    from evaluation.tasks.curves import curves_of
     from evaluation.tasks.heads import TaskName, TaskSource, with_saved_head
     from evaluation.tasks.running import measure, measure_faults, plain
     from evaluation.twins import read_twins
@@ -219,9 +221,11 @@ def evaluate_head(
             with bar(f"missing and noisy, {each.model}", "points") as progress:
                 points += measure_faults(each, items, part, progress=progress)
         result["curves"] = [point.as_dict() for point in points]
-        lines += [fault_table(points, trained.task.metric)]
+        metric = trained.task.metric
+        drawn = curves_of(points, metric)
+        lines += [fault_table(drawn, metric)]
         if curves is not None:
-            _write_curves(curves, points, trained.task.metric)
+            write_or_draw(curves, drawn, metric)
             lines.append(f"curves: {curves}")
     write_json(result, out)
     context.emit(result, *lines)
@@ -277,15 +281,28 @@ def difference_table(measured: Measured, other: Measured) -> Table:
     return table(columns, rows, right=columns[1:])
 
 
-def fault_table(points: Sequence[CurvePoint], metric: str) -> Table:
+def fault_table(curves: Sequence[Curve], metric: str) -> Table:
     """Return a table with a row for each model and fault, and a column for each ratio."""
-    ratios = list(dict.fromkeys(point.ratio for point in points))
-    rows: dict[tuple[str, str], list[str]] = {}
-    for point in points:
-        key = (point.model, f"{point.fault.value} ({point.fault.meaning})")
-        rows.setdefault(key, []).append(f"{point.measured.values[metric]:.3f}")
-    columns = ["model", metric, *(f"{ratio:.0%}" for ratio in ratios)]
-    return table(columns, [[*key, *values] for key, values in rows.items()], right=columns[2:])
+    rows = [
+        [
+            each.model,
+            f"{each.fault.value} ({each.fault.meaning})",
+            *(f"{value:.3f}" for value in each.values),
+        ]
+        for each in curves
+    ]
+    columns = ["model", metric, *(f"{ratio:.0%}" for ratio in curves[0].ratios)]
+    return table(columns, rows, right=columns[2:])
+
+
+def write_or_draw(path: Path, curves: Sequence[Curve], metric: str) -> None:
+    """Write curves into a .csv file, or draw them into an image file."""
+    from evaluation.tasks.curves import draw_curves, write_curves
+
+    if path.suffix.lower() == ".csv":
+        write_curves(path, curves)
+    else:
+        draw_curves(path, curves, metric)
 
 
 def _others(
@@ -320,15 +337,6 @@ def _others(
         else:
             others.append(with_saved_head(load_network(source.home, each), name, source, items))
     return others
-
-
-def _write_curves(path: Path, points: Sequence[CurvePoint], metric: str) -> None:
-    from evaluation.tasks.curves import draw_curves, write_curves
-
-    if path.suffix.lower() == ".csv":
-        write_curves(path, points, metric)
-    else:
-        draw_curves(path, points, metric)
 
 
 def _finetune_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.modality_faults import RATIOS, ModalityFault
+from evaluation.modality_faults import ModalityFault
 from evaluation.papers.plans import Embedding, PaperPlan, Variant
 from evaluation.tasks.alignment import AlignmentTask, ItemPair, same_products
 from evaluation.tasks.attributes import AttributeTask
 from evaluation.tasks.base import PARTS, Task, TaskItems
 from evaluation.tasks.by_completion import complete_for_task
 from evaluation.tasks.classification import ClassificationTask
+from evaluation.tasks.curves import Curve, curves_of
 from evaluation.tasks.frozen_encoders import (
     DescriptorVectors,
     FrozenEncoder,
@@ -96,19 +97,6 @@ class RowResult:
     def mean(self, metric: str) -> float:
         """Return the mean of a metric over the seeds."""
         return float(np.mean([each.values[metric] for each in self.measured]))
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The values of the task's metric for a variant and a fault, with 95% intervals, by ratio."""
-
-    variant: str
-    task: str
-    fault: str
-    ratios: tuple[float, ...]
-    values: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -328,7 +316,7 @@ class PaperExperiment:
                 untwinned = self._untwinned(trained, items)
             if with_curves and seed == 0:
                 points = measure_faults(trained, items)
-                curves = _curves(variant.name, name, task.metric, points)
+                curves = [replace(each, task=name) for each in curves_of(points, task.metric)]
         seconds = time.monotonic() - began
         row = RowResult(variant.name, name, tuple(measured), seconds, untwinned)
         _write(kept, row, curves)
@@ -443,25 +431,6 @@ def split_by_product(ids: Sequence[str], pairs: Sequence[ItemPair]) -> dict[str,
     return parts
 
 
-def _curves(variant: str, task: str, metric: str, points: Sequence[Any]) -> list[Curve]:
-    curves = []
-    for fault in ModalityFault:
-        own = [point for point in points if point.fault is fault]
-        estimates = [point.measured.estimates()[metric] for point in own]
-        curves.append(
-            Curve(
-                variant,
-                task,
-                fault.value,
-                RATIOS,
-                tuple(each.value for each in estimates),
-                tuple(each.low for each in estimates),
-                tuple(each.high for each in estimates),
-            )
-        )
-    return curves
-
-
 def _weights_name(variant: Variant) -> str:
     """Return a folder name, the same for variants that have the same weights."""
     _, settings, pretrained = variant.training
@@ -523,4 +492,5 @@ def _read(path: Path) -> tuple[RowResult, list[Curve]]:
 
 def _curve_of(document: dict[str, Any]) -> Curve:
     numbers = {name: tuple(document[name]) for name in ("ratios", "values", "low", "high")}
-    return Curve(document["variant"], document["task"], document["fault"], **numbers)
+    fault = ModalityFault(document["fault"])
+    return Curve(document["model"], document["task"], fault, **numbers)

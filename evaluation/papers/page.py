@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from evaluation.metrics import Estimate
-from evaluation.papers.experiment import Curve, PaperResult, RowResult
+from evaluation.modality_faults import ModalityFault
+from evaluation.papers.experiment import PaperResult, RowResult
 from evaluation.papers.plans import Claim, Curves, Table
+from evaluation.tasks.curves import Curve, figure_of
 from evaluation.tasks.measures import estimate
 from schema.files import write_atomically
 
 PERCENT = 100
-FALL = "fall"
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def check_curves(result: PaperResult, curves: Curves) -> list[CheckedClaim]:
                     CheckedClaim(
                         claim.better,
                         claim.worse,
-                        f"{curves.title}, {fault} {ratio:.0%}",
+                        f"{curves.title}, {fault.value} {ratio:.0%}",
                         _percent(
                             Estimate(difference, difference - spread / 2, difference + spread / 2)
                         ),
@@ -128,7 +128,7 @@ def falls(result: PaperResult, curves: Curves) -> list[tuple[str, float]]:
     """Return what each row loses, in percent, as all titles go missing; the least first."""
     found = []
     for row in curves.rows:
-        curve = _curve(result, row, curves.task, "TMR")
+        curve = _curve(result, row, curves.task, ModalityFault.TMR)
         if curve is not None:
             found.append((row, PERCENT * (curve.values[0] - curve.values[-1])))
     return sorted(found, key=lambda each: each[1])
@@ -148,7 +148,7 @@ def write_page(result: PaperResult, path: Path) -> None:
     curves = [
         {
             "title": each.title,
-            "drawing": draw_curves(result, each),
+            "drawing": _drawing(result, each),
             "falls": falls(result, each),
             "smallest": each.smallest_fall,
             "claims": _summary(check_curves(result, each)),
@@ -163,22 +163,6 @@ def write_page(result: PaperResult, path: Path) -> None:
         curves=curves,
     )
     write_atomically(path, html)
-
-
-def write_curves(result: PaperResult, path: Path) -> None:
-    """Write the curves as a CSV file with a row for each point."""
-    rows = [
-        (each.variant, each.task, each.fault, ratio, value, low, high)
-        for each in result.curves
-        for ratio, value, low, high in zip(
-            each.ratios, each.values, each.low, each.high, strict=True
-        )
-    ]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("model", "task", "fault", "ratio", "value", "low", "high"))
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue())
 
 
 def as_document(result: PaperResult) -> dict[str, Any]:
@@ -217,33 +201,21 @@ def as_document(result: PaperResult) -> dict[str, Any]:
     }
 
 
-def draw_curves(result: PaperResult, curves: Curves) -> str:
-    """Return an SVG drawing: a panel for each fault, a line with a band for each row."""
+def _drawing(result: PaperResult, curves: Curves) -> str:
+    """Return an SVG drawing of a task's curves."""
     from markupsafe import Markup
-    from matplotlib.figure import Figure
 
-    faults = list(dict.fromkeys(each.fault for each in result.curves if each.task == curves.task))
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
-    axes = figure.subplots(2, 4, sharex=True, sharey=True).ravel()
-    for axis, fault in zip(axes, faults, strict=False):
-        for row in curves.rows:
-            curve = _curve(result, row, curves.task, fault)
-            if curve is not None:
-                ratios = [PERCENT * each for each in curve.ratios]
-                (line,) = axis.plot(ratios, curve.values, label=row, linewidth=1.3)
-                axis.fill_between(
-                    ratios, curve.low, curve.high, color=line.get_color(), alpha=0.08, linewidth=0
-                )
-        axis.set_title(fault, fontsize=10)
-        axis.grid(alpha=0.25)
-    handles, labels = axes[0].get_legend_handles_labels()
-    for axis in axes[len(faults) :]:
-        axis.axis("off")
-    axes[-1].legend(handles, labels, loc="center", fontsize="small", frameon=False)
+    own = [
+        curve
+        for name in curves.rows
+        for curve in result.curves
+        if (curve.model, curve.task) == (name, curves.task)
+    ]
+    metric = next(table.metrics[0] for table in result.plan.tables if table.task == curves.task)
     drawn = io.StringIO()
-    figure.savefig(drawn, format="svg")
+    figure_of(own, metric).savefig(drawn, format="svg")
     svg = drawn.getvalue()
-    # Markup: the drawing has no text but names of this module and of the plan.
+    # Markup: the drawing has no text but names of this package.
     return Markup(svg[svg.index("<svg") :])
 
 
@@ -296,12 +268,12 @@ def _percent(value: Estimate) -> Estimate:
     return Estimate(PERCENT * value.value, PERCENT * value.low, PERCENT * value.high)
 
 
-def _curve(result: PaperResult, variant: str, task: str, fault: str) -> Curve | None:
+def _curve(result: PaperResult, variant: str, task: str, fault: ModalityFault) -> Curve | None:
     return next(
         (
             each
             for each in result.curves
-            if (each.variant, each.task, each.fault) == (variant, task, fault)
+            if (each.model, each.task, each.fault) == (variant, task, fault)
         ),
         None,
     )

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from evaluation.modality_faults import ModalityFault
 from evaluation.papers.experiment import (
-    Curve,
     PaperExperiment,
     PaperOptions,
     PaperResult,
@@ -21,6 +21,7 @@ from evaluation.papers.page import as_document, check_claims, falls, paired, wri
 from evaluation.papers.plans import PLANS, Claim, Curves, Embedding, PaperPlan, Table, Variant
 from evaluation.tasks.alignment import ItemPair
 from evaluation.tasks.base import PARTS
+from evaluation.tasks.curves import Curve
 from evaluation.tasks.measures import Measured
 from evaluation.twins import Twins
 from kg.home import Home
@@ -28,6 +29,7 @@ from kg.ingest.pipeline import ingest
 from kg.sample.catalogue import write_sample
 from schema.errors import UsageError
 
+TMR = ModalityFault.TMR
 TWINS = Twins(("a", "b"), frozenset({"a"}), None)
 CURVES = Curves("Classes", "classification", ("network", "TF-IDF"), (Claim("network", "TF-IDF"),))
 PLAN = PaperPlan(
@@ -67,8 +69,8 @@ def result_of(**rows: list[list[float]]) -> PaperResult:
         for name, seeds in rows.items()
     }
     curves = (
-        Curve("network", "classification", "TMR", (0.0, 1.0), (0.9, 0.8), (0.8, 0.7), (1.0, 0.9)),
-        Curve("TF-IDF", "classification", "TMR", (0.0, 1.0), (0.9, 0.1), (0.8, 0.0), (1.0, 0.2)),
+        Curve("network", "classification", TMR, (0.0, 1.0), (0.9, 0.8), (0.8, 0.7), (1.0, 0.9)),
+        Curve("TF-IDF", "classification", TMR, (0.0, 1.0), (0.9, 0.1), (0.8, 0.0), (1.0, 0.2)),
     )
     return PaperResult(PLAN, options, found, curves, dict.fromkeys(PARTS, 3), {}, (), 1.0, TWINS)
 

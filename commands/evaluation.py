@@ -49,13 +49,14 @@ if TYPE_CHECKING:
     from evaluation.against import Baselines
     from evaluation.alignment import AlignmentReport
     from evaluation.completion import Comparison, EvaluationReport
+    from evaluation.retrieval import Ranker
     from evaluation.settings import Setting
     from evaluation.twins import Twins
     from fusion.inference.featurizer import ItemInput
     from kg.home import Home
     from kg.quality.leaks import PropertyDependency
     from kg.snapshot import GraphSnapshot
-    from schema.arrays import BoolArray
+    from schema.arrays import BoolArray, FloatArray
 
 
 def _choice(name: str, default: str, *others: str, help: str) -> Callable[[Any], Any]:
@@ -440,10 +441,23 @@ def _comparison_lines(comparison: Comparison) -> list[object]:
     "fold; 0: do not.",
 )
 @click.option("--words-only", is_flag=True, help="Do without the text encoder.")
+@click.option(
+    "--network",
+    "networks",
+    metavar="NAME|DIR",
+    multiple=True,
+    help="Also rank by a network's match probabilities, as `catalograph match` gives them; may be "
+    "repeated.  [default: none]",
+)
 @out_option
 @pass_context
 def retrieval(
-    context: Context, ratings: Path, folds: int, words_only: bool, out: Path | None
+    context: Context,
+    ratings: Path,
+    folds: int,
+    words_only: bool,
+    networks: tuple[str, ...],
+    out: Path | None,
 ) -> None:
     """Evaluate search against people's ratings.
 
@@ -461,7 +475,8 @@ def retrieval(
 
     searcher = open_searcher(context.home(), words_only=words_only)
     rated = rateable(searcher, read_ratings(ratings))
-    report = evaluate_retrieval(searcher, rated, folds=folds)
+    rankers = {f"network {name}": _matching_ranker(context, name) for name in networks}
+    report = evaluate_retrieval(searcher, rated, folds=folds, others=rankers)
     write_json(report.as_dict(), out)
     columns, *rows = report.as_rows()
     left_out = ", ".join(f"{count:,} {what}" for what, count in report.left_out.items() if count)
@@ -551,6 +566,22 @@ def classification(
     result = documents if all_settings else documents[0]
     write_json(result, out)
     context.emit(result, *lines)
+
+
+def _matching_ranker(context: Context, name: str) -> Ranker:
+    """Return what scores items by a network's match probabilities."""
+    from serving.items import CatalogItems
+    from serving.loading import load_network, load_regions
+
+    home = context.home()
+    scorer = load_network(home, name)
+    note_not_trained_to_match(context, scorer)
+    catalog = CatalogItems(home.snapshot(), home.image_files(), load_regions(home, scorer))
+
+    def ranker(query: str, items: Sequence[str]) -> FloatArray:
+        return scorer.match(query, [catalog.named(item) for item in items]).astype(float)
+
+    return ranker
 
 
 @evaluate.command()

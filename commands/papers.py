@@ -49,6 +49,18 @@ if TYPE_CHECKING:
 )
 @split_option
 @click.option(
+    "--text-encoder",
+    metavar="NAME|DIR",
+    help="Pretrained text encoder of transformers, a hub name or a folder, whose vectors make one "
+    "more row of the tables.  [default: none]",
+)
+@click.option(
+    "--image-encoder",
+    metavar="NAME|DIR",
+    help="Pretrained vision model of transformers, a hub name or a folder, whose vectors the same "
+    "row has.  [default: none]",
+)
+@click.option(
     "--out",
     metavar="FOLDER",
     type=PATH,
@@ -64,6 +76,8 @@ def paper(
     seeds: int,
     pairs: Path | None,
     split: Path | None,
+    text_encoder: str | None,
+    image_encoder: str | None,
     out: Path | None,
 ) -> None:
     """Repeat the experiments of a paper on this catalogue.
@@ -79,6 +93,7 @@ def paper(
     """
     import json
 
+    from encoders.pretrained_folder import folder_of
     from evaluation.papers.experiment import PaperExperiment, PaperOptions
     from evaluation.papers.page import as_document, write_page
     from evaluation.papers.plans import PLANS
@@ -103,6 +118,8 @@ def paper(
         seeds=seeds,
         pairs=labelled,
         split=split,
+        text_encoder=None if text_encoder is None else folder_of(text_encoder),
+        image_encoder=None if image_encoder is None else folder_of(image_encoder),
     )
     folder = home.path / "papers" / name if out is None else out
     with TrainingDisplay() as display:

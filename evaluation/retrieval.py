@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,10 @@ def recall(rating: IntArray, depth: int = DEPTH) -> float:
     if not relevant:
         return math.nan
     return float((rating[:depth] >= RELEVANT).sum() / min(relevant, depth))
+
+
+Ranker = Callable[[str, Sequence[str]], FloatArray]
+"""Scores items [N], given by their ids, for a query."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +116,14 @@ def evaluate_retrieval(
     rated: Rateable,
     *,
     folds: int = 0,
+    others: Mapping[str, Ranker] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> RetrievalReport:
     """Rank the rated items of each query, and say how well.
 
-    With ``folds``, also by weights that are learned from the other folds of the queries. Raises
+    With ``folds``, also by weights that are learned from the other folds of the queries; and by
+    ``others``, such as the match probabilities of a network. Raises
     DataError if no query has an item that is rated better than 0.
     """
     usable = {
@@ -132,6 +138,8 @@ def evaluate_retrieval(
     }
     if folds > 1:
         scores["cross-validated"] = _cross_validated(searcher, usable, folds, seed)
+    for name, ranker in (others or {}).items():
+        scores[name] = {query: ranker(query, sorted(items)) for query, items in usable.items()}
     values = {
         name: np.array([_metrics(usable[query], own[query]) for query in usable])
         for name, own in scores.items()

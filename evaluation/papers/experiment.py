@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from encoders.pretrained_image import PretrainedImages
+from encoders.pretrained_text import PretrainedText
 from evaluation.modality_faults import ModalityFault
 from evaluation.papers.plans import Embedding, PaperPlan, Variant
 from evaluation.tasks.alignment import AlignmentTask, ItemPair, same_products
@@ -70,7 +72,8 @@ class PaperOptions:
     """How a paper's experiments are run.
 
     ``minutes`` are for everything; ``seeds`` is the number of trainings of what the paper trains
-    several times.
+    several times. ``text_encoder`` and ``image_encoder`` are folders of pretrained encoders of
+    transformers, which make one more row.
     """
 
     minutes: float = 30
@@ -78,6 +81,8 @@ class PaperOptions:
     seeds: int = 1
     pairs: tuple[ItemPair, ...] = ()
     split: Path | None = None
+    text_encoder: Path | None = None
+    image_encoder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,8 @@ class PaperExperiment:
         told: Told = print,
         report: ReportCallback = ignore_records,
     ) -> None:
+        if options.text_encoder is not None or options.image_encoder is not None:
+            plan = plan.with_row(Variant("pretrained encoders", embedding=Embedding.PRETRAINED))
         self.plan = plan
         self.folder = folder
         self.options = options
@@ -372,11 +379,21 @@ class PaperExperiment:
     def _frozen(self, variant: Variant) -> ItemEncoder:
         if variant.embedding is Embedding.TFIDF:
             return FrozenEncoder(variant.name, self._tfidf)
+        if variant.embedding is Embedding.PRETRAINED:
+            return FrozenEncoder(variant.name, *self._pretrained)
         return FrozenEncoder(variant.name, self._tfidf, self._descriptors, self._statements)
 
     @cached_property
     def _tfidf(self) -> TfidfVectors:
         return TfidfVectors([item.title or "" for item in self.items.parts["train"]])
+
+    @cached_property
+    def _pretrained(self) -> tuple[PretrainedText | None, PretrainedImages | None]:
+        text, image = self.options.text_encoder, self.options.image_encoder
+        return (
+            None if text is None else PretrainedText(text),
+            None if image is None else PretrainedImages(image),
+        )
 
     @cached_property
     def _descriptors(self) -> DescriptorVectors:

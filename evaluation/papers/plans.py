@@ -7,7 +7,7 @@ claims is checked. Figures are percentages, as the papers print them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -17,6 +17,7 @@ class Embedding(StrEnum):
     NETWORK = "network"
     TFIDF = "tf-idf"
     CLASSICAL = "classical"
+    PRETRAINED = "pretrained"
     MOST_LIKELY = "completion"
 
 
@@ -104,6 +105,16 @@ class PaperPlan:
     curves: tuple[Curves, ...] = ()
     differs: tuple[str, ...] = ()
     """What differs from the paper, whatever the catalogue is."""
+
+    def with_row(self, variant: Variant) -> PaperPlan:
+        """Return the plan with one more row at the end of every table but the ablations."""
+        tables = tuple(
+            table
+            if all(self.variant(name).preset for name in table.rows)
+            else replace(table, rows=(*table.rows, variant.name))
+            for table in self.tables
+        )
+        return replace(self, variants=(*self.variants, variant), tables=tables)
 
     def variant(self, name: str) -> Variant:
         """Return a variant by its name."""

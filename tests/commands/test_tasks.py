@@ -140,3 +140,29 @@ def test_options_that_do_not_fit_are_refused(call, home, words, message):
     refused = call("--home", home, *words)
     assert refused.code == 2
     assert message in refused.err
+
+
+def test_a_network_ranks_rated_items_beside_search(call, home, tmp_path):
+    rows = (home.parent / "shop" / "queries.csv").read_text().splitlines()[1:40]
+    rated = [
+        f"{row.split(',')[0]},{row.split(',')[1]},{number % 4}" for number, row in enumerate(rows)
+    ]
+    (tmp_path / "ratings.csv").write_text("query,item,rating\n" + "\n".join(rated) + "\n")
+    assert call("--home", home, "index").code == 0
+    done = call(
+        *("--home", home, "evaluate", "retrieval", "--ratings", tmp_path / "ratings.csv"),
+        *("--network", "bert", "--json"),
+    )
+    assert done.code == 0, done.err
+    assert {"BM25", "network bert"} <= set(json.loads(done.out)["rankings"])
+
+
+def test_completion_is_measured_with_missing_and_noisy_modalities(call, home, tmp_path):
+    done = call(
+        *("--home", home, "evaluate", "completion", "--model", "k3m", "--split"),
+        *(home.parent / "split.csv", "--protocol", "k3m", "--curves", tmp_path / "c.svg", "--json"),
+    )
+    assert done.code == 0, done.err
+    curves = json.loads(done.out)["curves"]
+    assert [each["fault"] for each in curves] == "TMR IMR MMR TNR INR TINR MNR".split()
+    assert (tmp_path / "c.svg").read_text().count("<svg") == 1

@@ -28,6 +28,9 @@ from kg.home import Home
 from kg.ingest.pipeline import ingest
 from kg.sample.catalogue import write_sample
 from schema.errors import UsageError
+from tests.encoders.test_pretrained_text import bert
+
+__all__ = ["bert"]  # a fixture
 
 TMR = ModalityFault.TMR
 TWINS = Twins(("a", "b"), frozenset({"a"}), None)
@@ -179,3 +182,15 @@ def test_every_row_and_claim_of_a_plan_has_a_variant(plan):
         assert all(len(figures) == len(table.metrics) for figures in table.paper.values())
     for curves in plan.curves:
         assert set(curves.rows) <= set(names)
+
+
+def test_pretrained_encoders_make_one_more_row_beside_baselines(experiment, bert):
+    done, _, _ = experiment
+    options = replace(done.options, pairs=(), text_encoder=bert[0])
+    again = PaperExperiment(Home(done.home.path), PLAN, done.folder, options, lambda _: None)
+    result = again.run()
+    row = result.rows["pretrained encoders", "classification"]
+    assert 0 <= row.mean("top-1") <= 1
+    assert again.plan.tables[0].rows[-1] == "pretrained encoders"
+    ablations = PLANS["mbsd"].with_row(Variant("more", embedding=Embedding.PRETRAINED)).tables[3]
+    assert "more" not in ablations.rows

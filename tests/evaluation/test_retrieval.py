@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from evaluation.retrieval import evaluate_retrieval, fused_ranks, ndcg, recall, reciprocal_rank
+from schema.arrays import FloatArray
 from schema.errors import DataError
 from serving.search.ratings import Rateable, rateable
 from tests.serving.search.made import searcher_of
@@ -56,3 +58,19 @@ def test_search_is_evaluated_on_rated_items(tmp_path: Path) -> None:
     assert len(report.as_rows()) == 4
     with pytest.raises(DataError, match="rate more"):
         evaluate_retrieval(searcher, Rateable({"stand": {"10": 0}}, 0, 0))
+
+
+def test_another_ranker_is_compared_with_search(tmp_path: Path) -> None:
+    searcher = searcher_of(tmp_path)
+    rated = rateable(searcher, {"tv": {"1": 3, "9": 1, "2": 0}})
+    asked: list[tuple[str, list[str]]] = []
+
+    def worst_first(query: str, items: Sequence[str]) -> FloatArray:
+        asked.append((query, list(items)))
+        return np.array([{"1": 0.1, "9": 0.2, "2": 0.3}[item] for item in items])
+
+    report = evaluate_retrieval(searcher, rated, others={"worst": worst_first}, resamples=20)
+    assert asked == [("tv", ["1", "2", "9"])]
+    worst = report.rankings["worst"]["ndcg@10"].value
+    assert worst == pytest.approx(ndcg(np.array([0, 1, 3])))
+    assert report.differences["worst"].value < 0

@@ -112,6 +112,7 @@ def train_head(
         TaskSource,
         build_task,
         finetune_network,
+        learning_rate_of,
         with_saved_head,
     )
     from evaluation.tasks.running import measure, plain
@@ -130,8 +131,9 @@ def train_head(
     source = TaskSource(home, split_of(scorer, split), tuple(pairs))
     items = source.items(scorer)
     task = build_task(TaskName(name), source, items)
-    # A tuned network has learned in its own training, whose rate is too high to go on with.
-    options = FinetuningOptions(tuned=Tuned(tune), epochs=epochs, seed=seed)
+    options = FinetuningOptions(
+        tuned=Tuned(tune), epochs=epochs, encoder_rate=learning_rate_of(scorer), seed=seed
+    )
     with model_lock(folder), bar("training", "epochs") as progress:
         fitted = finetune_network(scorer, task, items, options, progress)
     note_skipped(context, fitted.skipped)

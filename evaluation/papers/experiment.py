@@ -34,6 +34,7 @@ from evaluation.tasks.frozen_encoders import (
     TfidfVectors,
     WithStatements,
 )
+from evaluation.tasks.heads import learning_rate_of
 from evaluation.tasks.measures import Measured
 from evaluation.tasks.questions_and_answers import QuestionAnsweringTask
 from evaluation.tasks.running import TrainedTask, measure, measure_faults, train_for_task
@@ -60,8 +61,6 @@ PRETRAINING_SHARE = 0.5
 """Of the minutes, the share that the networks are trained in; tasks take the rest."""
 LEAST_SECONDS = 5
 EPOCHS = 8
-ENCODER_RATE = 1e-3
-"""The rate of networks in fine-tuning, which is that of their training at tiny and small size."""
 SAME_PRODUCTS = "same-products"
 ONLY = {"title alone": Modality.IMAGE, "image alone": Modality.TITLE}
 """What is missing in a task of which only one content modality is left."""
@@ -355,16 +354,17 @@ class PaperExperiment:
         if variant.embedding is Embedding.MOST_LIKELY and network is not None:
             return complete_for_task(task, self._scorer(network))
         encoder = self._encoder(variant, network, task)
+        options = FinetuningOptions(seed=seed)
         # Texts are compared by frozen vectors: in the time that is there, tuning an encoder on
         # pairs of an item and a text gained nothing (.67 against .73 in attribute prediction).
-        whole = network is not None and not task.asks_texts
-        options = FinetuningOptions(
-            tuned=Tuned.ALL if whole else Tuned.HEAD,
-            epochs=EPOCHS if whole else FinetuningOptions.epochs,
-            encoder_rate=ENCODER_RATE,
-            seed=seed,
-        )
+        if network is not None and not task.asks_texts:
+            options = self._tuned(network, seed)
         return replace(train_for_task(task, encoder, items, options), model=variant.name)
+
+    def _tuned(self, network: Path, seed: int) -> FinetuningOptions:
+        """Return how a whole network is tuned."""
+        rate = learning_rate_of(self._scorer(network))
+        return FinetuningOptions(tuned=Tuned.ALL, epochs=EPOCHS, encoder_rate=rate, seed=seed)
 
     def _encoder(self, variant: Variant, network: Path | None, task: Task | None) -> ItemEncoder:
         if network is None:
@@ -410,10 +410,9 @@ class PaperExperiment:
         """Measure same-product retrieval: queries of the test part, all items as the index."""
         every = [item for part in PARTS for item in self.items.parts[part]]
         encoder = self._encoder(variant, network, None)
-        if variant.supervised:
+        if variant.supervised and network is not None:
             task = ClassificationTask.of(self.items.parts["train"])
-            options = FinetuningOptions(tuned=Tuned.ALL, epochs=EPOCHS, encoder_rate=ENCODER_RATE)
-            train_for_task(task, encoder, self.items, options)
+            train_for_task(task, encoder, self.items, self._tuned(network, 0))
         found = retrieve_same_products(
             encoder, every, self.items.parts["test"], same_products(self.options.pairs)
         )

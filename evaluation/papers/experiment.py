@@ -163,6 +163,7 @@ class PaperExperiment:
         """Train, measure and compare everything; what an earlier run has done is taken from it."""
         began = time.monotonic()
         items = self.items
+        self._keep_options()
         tasks = self.tasks()
         rows: dict[tuple[str, str], RowResult] = {}
         curves: list[Curve] = []
@@ -187,6 +188,34 @@ class PaperExperiment:
             self.twins,
             training,
         )
+
+    def _keep_options(self) -> None:
+        """Write down what the folder's results depend on.
+
+        Raises UsageError if it holds results of something else, which would be mixed with these.
+        """
+        options = self.options
+        every = [item for part in PARTS for item in self.items.parts[part]]
+        present = {
+            "minutes": options.minutes,
+            "size": options.size,
+            "seeds": options.seeds,
+            "pairs": _digest([(each.left, each.right, each.same) for each in options.pairs]),
+            "split": _digest([[item.id for item in self.items.parts[part]] for part in PARTS]),
+            "items": _digest([(item.title, item.category, item.known) for item in every]),
+            "text_encoder": str(options.text_encoder or ""),
+            "image_encoder": str(options.image_encoder or ""),
+        }
+        path = self.folder / "options.json"
+        if path.is_file():
+            kept = json.loads(path.read_text())
+            changed = [name for name in present if kept.get(name) != present[name]]
+            if changed:
+                raise UsageError(
+                    f"{self.folder} has results of other {', '.join(changed)}: give another --out, "
+                    "or delete this folder"
+                )
+        write_atomically(path, json.dumps(present))
 
     @cached_property
     def items(self) -> TaskItems:
@@ -445,6 +474,10 @@ def split_by_product(ids: Sequence[str], pairs: Sequence[ItemPair]) -> dict[str,
             "ingest more, or give one with --split"
         )
     return parts
+
+
+def _digest(data: object) -> str:
+    return hashlib.sha256(repr(data).encode()).hexdigest()
 
 
 def _weights_name(variant: Variant) -> str:

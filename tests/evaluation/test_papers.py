@@ -117,14 +117,23 @@ def test_a_second_run_takes_everything_from_the_first(experiment):
     assert told == []
 
 
-def test_without_pairs_alignment_and_retrieval_are_left_out_and_said_to_be(experiment):
+def test_without_pairs_alignment_and_retrieval_are_left_out_and_said_to_be(experiment, tmp_path):
     done, _, _ = experiment
     options = replace(done.options, pairs=())
-    bare = PaperExperiment(Home(done.home.path), PLAN, done.folder, options, lambda _: None)
+    bare = PaperExperiment(Home(done.home.path), PLAN, tmp_path, options, lambda _: None)
     result = bare.run()
     assert {task for _, task in result.rows} == {"classification"}
     assert len(result.skipped) == 2
     assert all("--pairs" in reason for reason in result.skipped)
+
+
+@pytest.mark.parametrize(("name", "value"), [("minutes", 1.0), ("pairs", ()), ("seeds", 2)])
+def test_results_of_other_options_are_not_mixed_with_these(experiment, name, value):
+    done, _, _ = experiment
+    options = replace(done.options, **{name: value})
+    other = PaperExperiment(Home(done.home.path), PLAN, done.folder, options, lambda _: None)
+    with pytest.raises(UsageError, match=f"results of other {name}"):
+        other.run()
 
 
 def test_the_same_products_share_a_part():
@@ -184,10 +193,11 @@ def test_every_row_and_claim_of_a_plan_has_a_variant(plan):
         assert set(curves.rows) <= set(names)
 
 
-def test_pretrained_encoders_make_one_more_row_beside_baselines(experiment, bert):
+def test_pretrained_encoders_make_one_more_row_beside_baselines(experiment, bert, tmp_path):
     done, _, _ = experiment
     options = replace(done.options, pairs=(), text_encoder=bert[0])
-    again = PaperExperiment(Home(done.home.path), PLAN, done.folder, options, lambda _: None)
+    folder = tmp_path / "paper"
+    again = PaperExperiment(Home(done.home.path), PLAN, folder, options, lambda _: None)
     result = again.run()
     row = result.rows["pretrained encoders", "classification"]
     assert 0 <= row.mean("top-1") <= 1

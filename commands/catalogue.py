@@ -333,11 +333,10 @@ def _change_lines(report: IngestReport) -> Iterator[object]:
             for name, each in sorted(report.properties.items())
         )
         yield table(columns, rows, right=columns[1:4])
-    unchanged = report.items - changes.new_items - changes.changed_items
     parts = [
         f"{changes.new_items:,} new",
         f"{changes.changed_items:,} changed",
-        f"{unchanged:,} unchanged",
+        f"{report.unchanged_items:,} unchanged",
         f"{changes.deleted:,} retired",
     ]
     would = "would be " if report.previews else ""

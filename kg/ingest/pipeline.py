@@ -121,13 +121,20 @@ class IngestReport:
             document["preview"] = [preview.as_dict() for preview in self.previews]
         return document
 
+    @property
+    def unchanged_items(self) -> int:
+        """How many of the items that the sources have were there before and stay as they are."""
+        if self.changes is None:
+            return 0
+        # An item that two sources have may be new by the one and change by the other.
+        return max(0, self.items - self.changes.new_items - self.updated_items)
+
     def _changes_document(self, changes: PutReport) -> dict[str, Any]:
         document: dict[str, Any] = {
             "items": {
                 "new": changes.new_items,
                 "changed": changes.changed_items,
-                # An item that two sources have may be new by the one and change by the other.
-                "unchanged": max(0, self.items - changes.new_items - self.updated_items),
+                "unchanged": self.unchanged_items,
                 "retired": changes.deleted,
             },
             "statements": {

@@ -275,3 +275,13 @@ def test_gathered_items_are_whole(parts, at_once):
 
 def _pairs(statements: Any) -> Any:
     return zip(statements["item"].to_pylist(), statements["value"].to_pylist(), strict=True)
+
+
+def test_an_item_new_by_one_source_and_changed_by_another_is_not_unchanged(tmp_path):
+    home = Home.open(tmp_path / "home", create=True)
+    for name, title in (("one.csv", "Red mug"), ("two.csv", "Large red mug")):
+        (tmp_path / name).write_text(f"id,title\na,{title}\n")
+    report = ingest(home, [tmp_path / "one.csv", tmp_path / "two.csv"])
+    changes = report.as_dict()["changes"]["items"]
+    assert (changes["new"], changes["changed"], changes["unchanged"]) == (1, 1, 0)
+    assert report.unchanged_items == 0

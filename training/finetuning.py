@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -20,6 +20,7 @@ from fusion.inference.item_encoder import ItemEncoder, TaskInput
 from fusion.task_head import TaskHead
 from schema.arrays import IntArray
 from schema.errors import TrainingError
+from schema.modalities import Modality
 from schema.progress import ProgressCallback, no_progress
 
 
@@ -67,6 +68,8 @@ class FinetuningOptions:
 
     ``epochs`` is the most: training ends once the validation loss has not fallen for ``patience``
     epochs, and the best epoch is kept. ``encoder_rate`` is the learning rate of the encoder.
+    ``missing`` is the share of the train inputs that lose their title, and that of those that lose
+    their image, so that a model learns to do without.
     """
 
     tuned: Tuned = Tuned.HEAD
@@ -76,6 +79,7 @@ class FinetuningOptions:
     rate: float = 1e-3
     encoder_rate: float = 1e-4
     weight_decay: float = 0.01
+    missing: float = 0.15
     seed: int = 0
 
 
@@ -115,6 +119,7 @@ def finetune(
             )
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
+    train = with_missing(train, options.missing, rng)
     vectors = encoder.encode(train.inputs)
     head = TaskHead(encoder.width, train.sides.shape[1], outputs)
     head.standardise_by(vectors[torch.from_numpy(train.sides)].clone())
@@ -162,6 +167,22 @@ def finetune(
         encoder.load_state_dict(best[1])
     encoder.eval()
     return FinetuningResult(head.eval(), tuple(losses))
+
+
+def with_missing(questions: Questions, share: float, rng: np.random.Generator) -> Questions:
+    """Return questions of which a ``share`` of the inputs has no title, and as many no image.
+
+    An input keeps what it has if nothing else were left of its item.
+    """
+    draws = rng.random(len(questions.inputs))
+    inputs = []
+    for draw, each in zip(draws.tolist(), questions.inputs, strict=True):
+        if draw < 2 * share:
+            bare = each.item.without(Modality.TITLE if draw < share else Modality.IMAGE)
+            if any(map(bare.has, Modality)):
+                each = replace(each, item=bare)
+        inputs.append(each)
+    return replace(questions, inputs=inputs)
 
 
 @torch.inference_mode()

@@ -38,7 +38,7 @@ TASKS: list[Task] = [
     MatchingTask(QUERIES),
     QuestionAnsweringTask(ITEMS.ontology),
 ]
-QUICK = FinetuningOptions(epochs=30, rate=0.01, batch_size=16)
+QUICK = FinetuningOptions(epochs=30, rate=0.01, batch_size=16, missing=0.0)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)

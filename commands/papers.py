@@ -61,6 +61,12 @@ if TYPE_CHECKING:
     "row has.  [default: none]",
 )
 @click.option(
+    "--wrapped",
+    metavar="NAME|DIR",
+    help="A CLIP, ViLT, VisualBERT or LXMERT of transformers, a hub name or a folder, which is "
+    "trained further like the other networks, as one more row.  [default: none]",
+)
+@click.option(
     "--out",
     metavar="FOLDER",
     type=PATH,
@@ -78,6 +84,7 @@ def paper(
     split: Path | None,
     text_encoder: str | None,
     image_encoder: str | None,
+    wrapped: str | None,
     out: Path | None,
 ) -> None:
     """Repeat the experiments of a paper on this catalogue.
@@ -120,6 +127,7 @@ def paper(
         split=split,
         text_encoder=None if text_encoder is None else folder_of(text_encoder),
         image_encoder=None if image_encoder is None else folder_of(image_encoder),
+        wrapped=wrapped,
     )
     folder = home.path / "papers" / name if out is None else out
     with TrainingDisplay() as display:

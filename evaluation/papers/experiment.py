@@ -59,7 +59,7 @@ from training.run import train
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 PRETRAINING_SHARE = 0.5
 """Of the minutes, the share that the networks are trained in; tasks take the rest."""
-LEAST_SECONDS = 5
+LEAST_SECONDS = 2
 EPOCHS = 8
 SAME_PRODUCTS = "same-products"
 ONLY = {"title alone": Modality.IMAGE, "image alone": Modality.TITLE}
@@ -72,7 +72,8 @@ class PaperOptions:
 
     ``minutes`` are for everything; ``seeds`` is the number of trainings of what the paper trains
     several times. ``text_encoder`` and ``image_encoder`` are folders of pretrained encoders of
-    transformers, which make one more row.
+    transformers, which make one more row, and so does ``wrapped``, a whole CLIP, ViLT, VisualBERT
+    or LXMERT, which is trained further.
     """
 
     minutes: float = 30
@@ -82,6 +83,7 @@ class PaperOptions:
     split: Path | None = None
     text_encoder: Path | None = None
     image_encoder: Path | None = None
+    wrapped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,9 @@ class PaperExperiment:
     ) -> None:
         if options.text_encoder is not None or options.image_encoder is not None:
             plan = plan.with_row(Variant("pretrained encoders", embedding=Embedding.PRETRAINED))
+        if options.wrapped is not None:
+            settings = (f"pretrained={options.wrapped}",)
+            plan = plan.with_row(Variant("wrapped", "wrapped", settings))
         self.plan = plan
         self.folder = folder
         self.options = options
@@ -205,6 +210,7 @@ class PaperExperiment:
             "items": _digest([(item.title, item.category, item.known) for item in every]),
             "text_encoder": str(options.text_encoder or ""),
             "image_encoder": str(options.image_encoder or ""),
+            "wrapped": options.wrapped or "",
         }
         path = self.folder / "options.json"
         if path.is_file():

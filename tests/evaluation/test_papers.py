@@ -29,6 +29,7 @@ from kg.ingest.pipeline import ingest
 from kg.sample.catalogue import write_sample
 from schema.errors import UsageError
 from tests.encoders.test_pretrained_text import bert
+from tests.fusion.architectures.test_huggingface import WORDS, whole
 
 __all__ = ["bert"]  # a fixture
 
@@ -57,6 +58,8 @@ PLAN = PaperPlan(
     ),
     (CURVES,),
 )
+
+ONLY_TFIDF = Table("Table 1", "classification", ("top-1",), ("TF-IDF",))
 
 
 def measured(values: list[float]) -> Measured:
@@ -204,3 +207,17 @@ def test_pretrained_encoders_make_one_more_row_beside_baselines(experiment, bert
     assert again.plan.tables[0].rows[-1] == "pretrained encoders"
     ablations = PLANS["mbsd"].with_row(Variant("more", embedding=Embedding.PRETRAINED)).tables[3]
     assert "more" not in ablations.rows
+
+
+def test_a_wrapped_model_is_trained_further_as_one_more_row(experiment, tmp_path):
+    theirs = whole("vilt")
+    theirs.save_pretrained(tmp_path / "vilt")
+    (tmp_path / "vilt" / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    done, _, _ = experiment
+    options = replace(done.options, pairs=(), wrapped=str(tmp_path / "vilt"))
+    plan = replace(PLAN, variants=PLAN.variants[1:2], tables=(ONLY_TFIDF,), curves=())
+    told: list[str] = []
+    again = PaperExperiment(Home(done.home.path), plan, tmp_path / "out", options, told.append)
+    row = again.run().rows["wrapped", "classification"]
+    assert told[-1] == "wrapped: classification"
+    assert 0 <= row.mean("top-1") <= 1

@@ -39,6 +39,8 @@ from commands.tasks import (
     evaluate_qa,
     evaluate_same_products,
     fault_table,
+    out_option,
+    part_option,
     protocol_option,
     read_item_pairs,
     write_or_draw,
@@ -68,21 +70,6 @@ def _choice(name: str, default: str, *others: str, help: str) -> Callable[[Any],
         help=help,
     )
 
-
-part_option = click.option(
-    "--part",
-    "split_name",
-    type=click.Choice(["test", "validation", "train"]),
-    default="test",
-    show_default=True,
-    help="Split whose items are evaluated.",
-)
-out_option = click.option(
-    "--out",
-    metavar="FILE",
-    type=PATH,
-    help="Also write the result to this file, as JSON.  [default: no file]",
-)
 
 image_option = _choice("--image", "yes", "no", help="Whether the model sees images.")
 description_option = _choice(

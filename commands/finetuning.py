@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from commands.base import MAX_SEED, PATH, Context, Group, pass_context
+from commands.base import PATH, Context, Group, pass_context
 from commands.evaluation import alignment_lines
 from commands.loading import model_option, split_option
 from commands.progress import TrainingDisplay, bar
@@ -17,6 +17,7 @@ from commands.tasks import (
     finetune_match,
     finetune_qa,
     read_item_pairs,
+    seed_option,
     train_head,
     tune_option,
 )
@@ -62,14 +63,7 @@ network_option = click.option(
     "fifth of the items are left out in turn]",
 )
 @click.option("--name", metavar="NAME", help="Name of the model.  [default: align-NUMBER]")
-@click.option(
-    "--seed",
-    metavar="N",
-    type=click.IntRange(0, MAX_SEED),
-    default=0,
-    show_default=True,
-    help="Random seed.",
-)
+@seed_option
 @network_option
 @model_option
 @split_option

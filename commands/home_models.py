@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.base import Context, Group, pass_context, table, write_json
-from commands.evaluation import evaluate_other, out_option, part_option
+from commands.evaluation import evaluate_other
 from commands.loading import split_option
+from commands.tasks import out_option, part_option
 from schema.errors import ModelError, StoreError, UsageError
 
 if TYPE_CHECKING:

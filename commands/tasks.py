@@ -60,10 +60,11 @@ pairs_option = click.option(
 )
 part_option = click.option(
     "--part",
+    "split_name",
     type=click.Choice(["test", "validation", "train"]),
     default="test",
     show_default=True,
-    help="Split whose items are asked about.",
+    help="Split whose items are evaluated.",
 )
 protocol_option = click.option(
     "--protocol",
@@ -160,7 +161,7 @@ def evaluate_head(
     context: Context,
     name: str,
     model: str | None,
-    part: str,
+    split_name: str,
     split: Path | None,
     protocol: str,
     curves: Path | None,
@@ -183,18 +184,20 @@ def evaluate_head(
     items = source.items(scorer)
     trained = with_saved_head(scorer, TaskName(name), source, items)
     every = [trained, *_others(TaskName(name), trained, source, items, scorer, against)]
-    questions = trained.task.questions(items, part)
+    questions = trained.task.questions(items, split_name)
     note_skipped(context, questions.skipped)
     if not questions.asked:
         raise UsageError(
-            f"the {part} items have no question of {name}: choose another --part or --split"
+            f"the {split_name} items have no question of {name}: choose another --part or --split"
         )
     twins = None
-    if part != "train":
-        held_out, train = ([item.id for item in items.parts[each]] for each in (part, "train"))
+    if split_name != "train":
+        held_out, train = (
+            [item.id for item in items.parts[each]] for each in (split_name, "train")
+        )
         twins = read_twins(home, held_out, train, images=False)
         context.note(twins.line())
-    measured = [measure(each, items, part) for each in every]
+    measured = [measure(each, items, split_name) for each in every]
     result: dict[str, Any] = {
         "model": scorer.name,
         "task": name,
@@ -212,7 +215,7 @@ def evaluate_head(
         ],
     }
     lines: list[object] = [
-        f"{trained.model}: {questions.asked:,} questions about {part} items",
+        f"{trained.model}: {questions.asked:,} questions about {split_name} items",
         metrics_table(measured[0]),
     ]
     for each, other in zip(every[1:], measured[1:], strict=True):
@@ -221,7 +224,7 @@ def evaluate_head(
         points = []
         for each in every:
             with bar(f"missing and noisy, {each.model}", "points") as progress:
-                points += measure_faults(each, items, part, progress=progress)
+                points += measure_faults(each, items, split_name, progress=progress)
         result["curves"] = [point.as_dict() for point in points]
         metric = trained.task.metric
         drawn = curves_of(points, metric)
@@ -453,7 +456,7 @@ def evaluate_same_products(
     context: Context,
     pairs: Path,
     model: str | None,
-    part: str,
+    split_name: str,
     split: Path | None,
     out: Path | None,
 ) -> None:
@@ -481,10 +484,10 @@ def evaluate_same_products(
     items = TaskSource(home, split_of(scorer, split)).items(scorer)
     same = same_products(read_item_pairs(context, pairs))
     every = [item for each in PARTS for item in items.parts[each]]
-    found = retrieve_same_products(NetworkEncoder(scorer), every, items.parts[part], same)
+    found = retrieve_same_products(NetworkEncoder(scorer), every, items.parts[split_name], same)
     if not found.queries:
         raise UsageError(
-            f"none of the {part} items has a pair of the same product in {pairs}: "
+            f"none of the {split_name} items has a pair of the same product in {pairs}: "
             "choose another --part or --split"
         )
     estimates = {name: each.estimates() for name, each in found.measured.items()}
@@ -502,6 +505,7 @@ def evaluate_same_products(
     columns = ["embedding", "MAR@10", "MAP@10"]
     context.emit(
         result,
-        f"{scorer.name}: {found.queries:,} {part} items, each among {found.index - 1:,} others",
+        f"{scorer.name}: {found.queries:,} {split_name} items, each among {found.index - 1:,} "
+        "others",
         table(columns, rows, right=columns[1:]),
     )

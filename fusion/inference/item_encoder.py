@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
@@ -74,7 +74,10 @@ class TextReading(StrEnum):
     WITH_ITEM = "with item"
     """Before the title, as MBSD reads tags and queries, and K3M questions: one vector [D]."""
     APART = "apart"
-    """By itself: [item || text || item * text], [3D], which learns from far fewer examples."""
+    """By itself, as a title: [item || text || item * text], which learns from far fewer examples.
+
+    Each of the two is the node and the mean of the title's states, VT-BERT's e_t: [6D] in all.
+    """
 
 
 class NetworkEncoder(ItemEncoder):
@@ -97,7 +100,7 @@ class NetworkEncoder(ItemEncoder):
     ) -> None:
         super().__init__()
         self.name = scorer.name
-        self.width = scorer.config.dim * (3 if reading is TextReading.APART else 1)
+        self.width = scorer.config.dim * (6 if reading is TextReading.APART else 1)
         self.reading = reading
         self.scorer = scorer
         self.network = scorer.model
@@ -121,11 +124,11 @@ class NetworkEncoder(ItemEncoder):
             case TextReading.APART:
                 # Questions share items and texts, which are encoded once.
                 by_identity = {id(item): item for item in items}
-                own = _rows(self._nodes(list(by_identity.values())), by_identity, map(id, items))
+                vectors = self._with_title_mean(list(by_identity.values()))
+                own = _rows(vectors, by_identity, map(id, items))
                 texts = [each.text or "" for each in inputs]
                 distinct = dict.fromkeys(texts)
-                nodes = self._nodes([NO_ITEM] * len(distinct), list(distinct))
-                of_texts = _rows(nodes, distinct, texts)
+                of_texts = _rows(self._of_texts(list(distinct)), distinct, texts)
                 return torch.cat([own, of_texts, own * of_texts], 1)
 
     @torch.inference_mode()
@@ -136,6 +139,23 @@ class NetworkEncoder(ItemEncoder):
         with torch.autocast(scorer.device.type, dtype=torch.bfloat16):
             return scorer.model.states(batch, self._triples(items))
 
+    def _with_title_mean(self, items: Sequence[ItemInput], query: Tensor | None = None) -> Tensor:
+        """Return the item nodes and the means of the titles' states, side by side [N, 2D]."""
+        fused, node = self._fused(items, query)
+        return torch.cat([node, fused.title_span.mean()], 1)
+
+    def _of_texts(self, texts: Sequence[str]) -> Tensor:
+        """Return the vectors of texts by themselves [N, 2D]."""
+        if self.scorer.config.reads_title:
+            return self._with_title_mean([replace(NO_ITEM, title=text) for text in texts])
+        # A model of images alone reads queries all the same.
+        return self._with_title_mean([NO_ITEM] * len(texts), self._pieces(texts))
+
+    def _pieces(self, texts: Sequence[str]) -> Tensor:
+        """Return the pieces [N, Q] of texts that are read as queries."""
+        tokenizer = self.scorer.featurizer.tokenizer
+        return query_pieces(tokenizer, texts, self.scorer.config.max_query)
+
     def _nodes(
         self, items: Sequence[ItemInput], texts: Sequence[str | None] | None = None
     ) -> Tensor:
@@ -145,11 +165,7 @@ class NetworkEncoder(ItemEncoder):
         alone = [row for row, text in enumerate(texts) if text is None]
         parts = []
         if with_text:
-            pieces = query_pieces(
-                self.scorer.featurizer.tokenizer,
-                [texts[row] or "" for row in with_text],
-                self.scorer.config.max_query,
-            )
+            pieces = self._pieces([texts[row] or "" for row in with_text])
             parts.append(self._read([items[row] for row in with_text], pieces))
         if alone:
             parts.append(self._read([items[row] for row in alone], None))
@@ -158,12 +174,17 @@ class NetworkEncoder(ItemEncoder):
 
     def _read(self, items: Sequence[ItemInput], query: Tensor | None) -> Tensor:
         """Return the nodes [N, D] of items, each read behind its ``query`` pieces [N, Q]."""
+        return self._fused(items, query)[1]
+
+    def _fused(self, items: Sequence[ItemInput], query: Tensor | None) -> tuple[FusedItems, Tensor]:
+        """Return fused items, and their nodes [N, D] with known statements if these are read."""
         scorer = self.scorer
         batch = scorer.featurizer.batch(items).to(scorer.device)
         query = None if query is None else query.to(scorer.device)
         with torch.autocast(scorer.device.type, dtype=torch.bfloat16):
             fused = scorer.model.fuse(batch, scorer.model.encode_image(batch), query)
-            return self._with_statements(fused, items) if self.reads_statements else fused.node
+            node = self._with_statements(fused, items) if self.reads_statements else fused.node
+        return fused, node
 
     def _with_statements(self, fused: FusedItems, items: Sequence[ItemInput]) -> Tensor:
         triples = self._triples(items)

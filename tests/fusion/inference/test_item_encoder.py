@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fusion.checkpoint import ModelFolder, save_pretrained
+from fusion.inference.featurizer import ItemInput
 from fusion.inference.item_encoder import NO_ITEM, NetworkEncoder, TaskInput, TextReading
 from fusion.inference.scorer import CellScorer
 from tests.fusion.conftest import TINY
@@ -56,8 +57,10 @@ def test_texts_are_read_with_their_item_and_items_without_a_text_alone(scorer, i
 def test_a_text_read_apart_stands_beside_the_item_with_their_product(scorer, items):
     encoder = NetworkEncoder(scorer, reading=TextReading.APART)
     vector = encoder.encode([TaskInput(items[1], "red mug")])[0]
-    item, text, product = vector.split(scorer.config.dim)
-    close(item, NetworkEncoder(scorer).encode([TaskInput(items[1])])[0])
+    item, text, product = vector.split(2 * scorer.config.dim)
+    close(item[: scorer.config.dim], NetworkEncoder(scorer).encode([TaskInput(items[1])])[0])
+    states = NetworkEncoder(scorer, statements=False).states([ItemInput("", title="red mug")])
+    close(text[scorer.config.dim :], states.text_embedding[0].float())
     close(product, item * text)
     assert vector.shape == (encoder.width,)
 

@@ -47,7 +47,7 @@ class CheckedClaim:
             "worse": self.worse,
             "where": self.where,
             "difference": self.difference.as_dict(),
-            "paper": self.paper,
+            "paper": None if self.paper is None else round(self.paper, 2),
             "verdict": self.verdict,
         }
 

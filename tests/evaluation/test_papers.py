@@ -214,7 +214,7 @@ def test_a_wrapped_model_is_trained_further_as_one_more_row(experiment, tmp_path
     theirs.save_pretrained(tmp_path / "vilt")
     (tmp_path / "vilt" / "vocab.txt").write_text("\n".join(WORDS) + "\n")
     done, _, _ = experiment
-    options = replace(done.options, pairs=(), wrapped=str(tmp_path / "vilt"))
+    options = replace(done.options, minutes=0.1, pairs=(), wrapped=str(tmp_path / "vilt"))
     plan = replace(PLAN, variants=PLAN.variants[1:2], tables=(ONLY_TFIDF,), curves=())
     told: list[str] = []
     again = PaperExperiment(Home(done.home.path), plan, tmp_path / "out", options, told.append)

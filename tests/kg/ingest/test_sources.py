@@ -86,11 +86,13 @@ def test_the_tables_of_a_folder_are_one_catalogue(home, tmp_path):
     write(folder, TABLE, "products.csv")
     write(folder, "sku,price\nC1,9.90\n", "prices.csv")
     write(folder, "left,right,label\n1,2,0\n", "pairs.csv")
+    write(folder, "first,second\n1,2\n", "other.csv")
     write(folder, "query,item\nx,C1\n", "queries.csv")
     report = ingest(home, [folder])
     assert facts(home) == sorted([*PAIRS, ("C1", "price", "9.90")])
     said = "\n".join(report.notes)
-    assert "pairs.csv (mapping 'generic' finds no id column" in said
+    assert "other.csv (mapping 'generic' finds no id column" in said
+    assert "pairs.csv (pairs of items" in said
     assert "queries.csv (a query log" in said
 
 

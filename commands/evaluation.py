@@ -43,6 +43,7 @@ from commands.tasks import (
     part_option,
     protocol_option,
     read_item_pairs,
+    refuse_given,
     write_or_draw,
 )
 from schema.errors import DataError, SourceNotFoundError, UsageError
@@ -533,6 +534,8 @@ def classification(
       catalograph evaluate classification --title blind --against classical
     """
     if network:
+        settings = ("title", "image", "known", "description", "all_settings", "blind_also")
+        refuse_given(settings, "does not count for a network's head: leave it or --network out")
         name = "classification"
         evaluate_head(context, name, model, split_name, split, protocol, curves, against, out)
         return
@@ -632,6 +635,8 @@ def matching(
                 f"--against {against[0]} is measured against negatives of its own, which "
                 "--network does not use: leave out one of the two"
             )
+        negatives = ("hard_negatives", "rewrites")
+        refuse_given(negatives, "does not count for a network's head: leave it or --network out")
         name = "matching"
         evaluate_head(context, name, model, split_name, split, protocol, curves, (), out)
         return
@@ -751,8 +756,9 @@ def alignment(
         )
         return
     _no_protocol(protocol, curves)
-    if split is not None:
-        raise UsageError("--split is for --network: all pairs of --pairs are measured without it")
+    refuse_given(
+        ("split", "split_name"), "is for --network: all pairs of --pairs are measured without it"
+    )
     from evaluation.alignment import evaluate_alignment
     from evaluation.alignment_baselines import AlignmentBaseline
     from serving.alignment.model import AlignmentModel, find_alignment_model

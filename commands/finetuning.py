@@ -17,6 +17,7 @@ from commands.tasks import (
     finetune_match,
     finetune_qa,
     read_item_pairs,
+    refuse_given,
     seed_option,
     train_head,
     tune_option,
@@ -109,8 +110,9 @@ def align(
         labelled_pairs = read_item_pairs(context, pairs)
         train_head(context, "alignment", model, split, tune, epochs, seed, labelled_pairs)
         return
-    if model is not None or split is not None:
-        raise UsageError("--model and --split are for --network: give that as well, or neither")
+    refuse_given(
+        ("model", "split", "tune", "epochs"), "is for --network: give that as well, or leave it out"
+    )
     started = time.perf_counter()
     home = context.home()
     if name is not None and not is_plain_name(name):
@@ -189,6 +191,7 @@ def classify(
     if network:
         train_head(context, "classification", model, split, tune, epochs, seed=0)
         return
+    refuse_given(("tune", "epochs"), "is for --network: give that as well, or leave it out")
     home = context.home()
     scorer = load_scorer(home, model)
     folder = scorer.path.resolve()

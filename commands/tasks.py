@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from commands.base import MAX_SEED, PATH, Command, Context, pass_context, table, write_json
 from commands.loading import model_option, split_option
@@ -236,6 +237,18 @@ def evaluate_head(
     context.emit(result, *lines)
 
 
+def refuse_given(names: Sequence[str], reason: str) -> None:
+    """Raise UsageError if one of these parameters of the current command was given.
+
+    An option that does not count in a mode of a command would otherwise be ignored without a word.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{parameter.opts[0]} {reason}")
+
+
 def read_item_pairs(context: Context, path: Path) -> tuple[ItemPair, ...]:
     """Read labelled pairs; what of them does not count is noted."""
     from evaluation.tasks.alignment import ItemPair
@@ -344,24 +357,30 @@ def _others(
     return others
 
 
-def _finetune_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (model_option, split_option, tune_option, epochs_option, seed_option):
-        command = option(command)
-    return command
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
-def _evaluate_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        out_option,
-        _against,
-        curves_option,
-        protocol_option,
-        split_option,
-        part_option,
-        model_option,
-    ):
-        command = option(command)
-    return command
+def _options(*options: Decorator) -> Decorator:
+    """Return a decorator that gives a command several options, in this order in its help."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_finetune_options = _options(model_option, split_option, tune_option, epochs_option, seed_option)
+_evaluate_options = _options(
+    model_option,
+    part_option,
+    split_option,
+    protocol_option,
+    curves_option,
+    _against,
+    out_option,
+)
 
 
 @click.command("attributes", cls=Command)

@@ -22,7 +22,6 @@ from encoders.pretrained_text import PretrainedText
 from evaluation.modality_faults import ModalityFault
 from evaluation.papers.plans import Embedding, PaperPlan, Variant
 from evaluation.tasks.alignment import AlignmentTask, ItemPair, same_products
-from evaluation.tasks.attributes import AttributeTask
 from evaluation.tasks.base import PARTS, Task, TaskItems
 from evaluation.tasks.by_completion import complete_for_task
 from evaluation.tasks.classification import ClassificationTask
@@ -34,15 +33,19 @@ from evaluation.tasks.frozen_encoders import (
     TfidfVectors,
     WithStatements,
 )
-from evaluation.tasks.heads import learning_rate_of
+from evaluation.tasks.heads import (
+    TaskName,
+    TaskSource,
+    build_task,
+    learning_rate_of,
+    reading_of,
+)
 from evaluation.tasks.measures import Measured
-from evaluation.tasks.questions_and_answers import QuestionAnsweringTask
 from evaluation.tasks.running import TrainedTask, measure, measure_faults, train_for_task
 from evaluation.tasks.same_products import LARGEST, retrieve_same_products
 from evaluation.twins import Twins, read_twins
 from fusion.checkpoint import ModelFolder, default_device
-from fusion.inference.featurizer import ItemInput
-from fusion.inference.item_encoder import ItemEncoder, NetworkEncoder, TextReading
+from fusion.inference.item_encoder import ItemEncoder, NetworkEncoder
 from fusion.inference.scorer import CellScorer
 from kg.home import Home
 from kg.image_cache import read_pixels
@@ -50,7 +53,6 @@ from schema.errors import UsageError
 from schema.files import write_atomically
 from schema.manifests import MANIFEST
 from schema.modalities import Modality
-from serving.items import CatalogItems
 from training.config import TrainOptions
 from training.finetuning import FinetuningOptions, Tuned
 from training.records import ReportCallback, ignore_records
@@ -226,20 +228,16 @@ class PaperExperiment:
     @cached_property
     def items(self) -> TaskItems:
         """The items of the catalogue by the parts of the split, which is made if there is none."""
-        snapshot = self.home.snapshot()
-        catalog = CatalogItems(snapshot, self.home.image_files())
         if not self.split.is_file():
-            parts = split_by_product(snapshot.items, self.options.pairs)
-            lines = [f"{id},{parts[id]}\n" for id in snapshot.items]
+            ids = self.home.snapshot().items
+            parts = split_by_product(ids, self.options.pairs)
+            lines = [f"{id},{parts[id]}\n" for id in ids]
             write_atomically(self.split, "item,split\n" + "".join(lines))
-        from kg.splits import assign_splits
+        return self._source.items()
 
-        part_of = assign_splits(snapshot.items, self.split)
-        parts_of_items: dict[str, list[ItemInput]] = {part: [] for part in PARTS}
-        for index, id in enumerate(snapshot.items):
-            if id in part_of:
-                parts_of_items[part_of[id]].append(catalog[index])
-        return TaskItems(parts_of_items, self.home.ontology())
+    @property
+    def _source(self) -> TaskSource:
+        return TaskSource(self.home, self.split, self.options.pairs)
 
     @cached_property
     def twins(self) -> Twins:
@@ -253,15 +251,9 @@ class PaperExperiment:
     def tasks(self) -> dict[str, Task]:
         """Return the tasks that the catalogue has questions for; the others are noted."""
         wanted = {table.task for table in self.plan.tables}
-        built: dict[str, Task] = {
-            "classification": ClassificationTask.of(self.items.parts["train"]),
-            "alignment": AlignmentTask(self.options.pairs),
-            "attributes": AttributeTask(),
-            "qa": QuestionAnsweringTask(self.items.ontology),
-        }
         tasks = {}
         for name in sorted(wanted - {SAME_PRODUCTS}):
-            task = built[name.partition(",")[0]]
+            task = build_task(TaskName(name.partition(",")[0]), self._source, self.items)
             empty = [part for part in PARTS if not len(task.questions(self.items, part))]
             if empty:
                 reason = f"{name}: no question about {', '.join(empty)} items"
@@ -404,9 +396,8 @@ class PaperExperiment:
     def _encoder(self, variant: Variant, network: Path | None, task: Task | None) -> ItemEncoder:
         if network is None:
             return self._frozen(variant)
-        asks_texts = task is not None and task.asks_texts
-        reading = TextReading.APART if asks_texts else TextReading.NONE
-        encoder: ItemEncoder = NetworkEncoder(self._scorer(network), reading=reading)
+        scorer = self._scorer(network)
+        encoder: ItemEncoder = NetworkEncoder(scorer, reading=reading_of(task))
         if variant.with_statements:
             encoder = WithStatements(encoder, self._statements)
         return encoder

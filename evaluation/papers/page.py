@@ -92,9 +92,10 @@ def paired(better: RowResult, worse: RowResult, metric: str) -> Estimate:
 
 
 def check_curves(result: PaperResult, curves: Curves) -> list[CheckedClaim]:
-    """Return by how much less a row loses than the others as all titles go missing, unpaired.
+    """Return whether the orderings of curves hold, at each fault and ratio but 0.
 
-    The intervals are those of the values without titles alone.
+    The curves keep intervals and no resamples, so these intervals are unpaired: half the root of
+    the sum of both squared widths on either side.
     """
     checked = []
     for claim in curves.claims:

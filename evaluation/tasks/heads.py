@@ -46,10 +46,13 @@ class TaskSource:
     split: Path | None = None
     pairs: tuple[ItemPair, ...] = ()
 
-    def items(self, scorer: CellScorer) -> TaskItems:
-        """Return the catalogue's items by the parts of the split, as a network reads them."""
+    def items(self, scorer: CellScorer | None = None) -> TaskItems:
+        """Return the catalogue's items by the parts of the split, with pixels as images.
+
+        A network ``scorer`` that reads regions gets these instead.
+        """
         snapshot = self.home.snapshot()
-        regions = load_regions(self.home, scorer)
+        regions = None if scorer is None else load_regions(self.home, scorer)
         catalog = CatalogItems(snapshot, self.home.image_files(), regions)
         part_of = assign_splits(snapshot.items, self.split)
         parts: dict[str, list[ItemInput]] = {part: [] for part in PARTS}
@@ -88,6 +91,11 @@ def build_task(name: TaskName, source: TaskSource, items: TaskItems) -> Task:
             return QuestionAnsweringTask(items.ontology)
 
 
+def reading_of(task: Task | None) -> TextReading:
+    """Return how a network reads the texts of a task; retrieval, which is no task, has none."""
+    return TextReading.APART if task is not None and task.asks_texts else TextReading.NONE
+
+
 def learning_rate_of(scorer: CellScorer) -> float:
     """Return the rate at which a network was trained, at which it is also tuned.
 
@@ -106,8 +114,7 @@ def finetune_network(
     progress: ProgressCallback = no_progress,
 ) -> FittedHead:
     """Train a network's head for a task, and keep it in the network's folder."""
-    reading = TextReading.APART if task.asks_texts else TextReading.NONE
-    encoder = NetworkEncoder(scorer, reading=reading)
+    encoder = NetworkEncoder(scorer, reading=reading_of(task))
     fitted = fit_head(task, encoder, items, options, progress)
     about: dict[str, object] = {"seed": options.seed}
     if isinstance(task, ClassificationTask):
@@ -116,7 +123,7 @@ def finetune_network(
         task=task.name,
         head=fitted.head,
         tuned=options.tuned,
-        reading=reading,
+        reading=encoder.reading,
         threshold=fitted.threshold,
         about=about,
         network=scorer.model.state_dict() if options.tuned is Tuned.ALL else {},

@@ -133,6 +133,14 @@ def test_same_products_are_ranked_by_each_embedding(call, home, pairs):
     [
         (("evaluate", "classification", "--protocol", "k3m"), "--network"),
         (("evaluate", "qa", "--curves", "x.png"), "--protocol k3m"),
+        (("evaluate", "classification", "--network", "--title", "blind"), "--title does not count"),
+        (("evaluate", "matching", "--network", "--rewrites", "any"), "--rewrites does not count"),
+        (
+            ("evaluate", "alignment", "--pairs", "p.csv", "--part", "train"),
+            "--part is for --network",
+        ),
+        (("finetune", "classify", "--epochs", "3"), "--epochs is for --network"),
+        (("finetune", "align", "--pairs", "p.csv", "--tune", "all"), "--tune is for --network"),
         (("finetune", "align", "--pairs", "p.csv", "--network", "--name", "x"), "--name"),
     ],
 )

@@ -445,26 +445,36 @@ def resampled_areas(
     ``group`` [N] numbers the groups from 0. Resamples whose labels are all the same are left out;
     if all are, the result is one row of NaN.
     """
-    rng = np.random.default_rng(seed)
-    groups = int(group.max()) + 1
+    every = areas_by_resample(score, label, group, resamples, seed)
+    known = every[~np.isnan(every[:, 0])]
+    return known if len(known) else np.full((1, 2), np.nan)
+
+
+def areas_by_resample(
+    score: FloatArray, label: BoolArray, group: IntArray, resamples: int, seed: int = 0
+) -> FloatArray:
+    """Return (ROC-AUC, PR-AUC) [resamples, 2] like :func:`resampled_areas`, with all rows.
+
+    Those of resamples whose labels are all the same are NaN, so that the rows of several models
+    over the same groups can be paired.
+    """
+    groups = int(group.max()) + 1 if len(group) else 0
     # Sorted once for all resamples, which sklearn's functions would do for each of them.
     order = np.argsort(-score, kind="stable")
     is_last_of_tie = np.append(np.diff(score[order]) != 0, True)
-    areas = []
-    for start in range(0, resamples, _RESAMPLES_PER_PRODUCT):
-        count = min(_RESAMPLES_PER_PRODUCT, resamples - start)
-        drawn = [rng.integers(0, groups, groups) for _ in range(count)]
-        counts = np.stack([np.bincount(each, minlength=groups) for each in drawn])
-        weight = counts[:, group[order]].astype(np.float64)
+    parts = []
+    for weights in resample(groups, resamples, seed):
+        weight = weights[:, group[order]]
         positive = (weight * label[order]).cumsum(1)[:, is_last_of_tie]
         negative = (weight * ~label[order]).cumsum(1)[:, is_last_of_tie]
         both = (positive[:, -1] > 0) & (negative[:, -1] > 0)
-        areas.append(weighted_areas(positive[both], negative[both]))
-    every = np.concatenate([np.zeros((0, 2)), *areas])
-    return every if len(every) else np.full((1, 2), np.nan)
+        part = np.full((len(weights), 2), np.nan)
+        part[both] = _weighted_areas(positive[both], negative[both])
+        parts.append(part)
+    return np.concatenate([np.zeros((0, 2)), *parts])
 
 
-def weighted_areas(positive: FloatArray, negative: FloatArray) -> FloatArray:
+def _weighted_areas(positive: FloatArray, negative: FloatArray) -> FloatArray:
     """Return (ROC-AUC, PR-AUC) [B, 2] of B resamples.
 
     ``positive`` and ``negative`` [B, T] are the weights of either label from the highest score down

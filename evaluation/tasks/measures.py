@@ -13,8 +13,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evaluation.metrics import Estimate, MetricEstimates, average_precision, resample
-from evaluation.metrics import weighted_areas as areas_of
+from evaluation.metrics import (
+    Estimate,
+    MetricEstimates,
+    areas_by_resample,
+    average_precision,
+    resample,
+)
 from fusion.inference.metrics import roc_auc
 from schema.arrays import BoolArray, FloatArray, IntArray
 
@@ -140,19 +145,7 @@ def binary(label: BoolArray, score: FloatArray, threshold: float, group: IntArra
 
 def areas(label: BoolArray, score: FloatArray, group: IntArray) -> Measured:
     """Return ROC-AUC and PR-AUC of scores [N]; NaN where all labels are the same."""
-    groups = int(group.max()) + 1 if len(group) else 0
-    order = np.argsort(-score, kind="stable")
-    is_last_of_tie = np.append(np.diff(score[order]) != 0, True)
-    drawn = []
-    for weights in resample(groups, RESAMPLES, seed=0):
-        weight = weights[:, group[order]]
-        positive = (weight * label[order]).cumsum(1)[:, is_last_of_tie]
-        negative = (weight * ~label[order]).cumsum(1)[:, is_last_of_tie]
-        both = (positive[:, -1] > 0) & (negative[:, -1] > 0)
-        part = np.full((len(weights), 2), np.nan)
-        part[both] = areas_of(positive[both], negative[both])
-        drawn.append(part)
-    every = np.concatenate(drawn)
+    every = areas_by_resample(score, label, group, RESAMPLES)
     mixed = bool(label.any() and not label.all())
     values = {
         "ROC-AUC": float(roc_auc(score, label)) if mixed else float("nan"),

@@ -20,7 +20,7 @@ import numpy as np
 from encoders.pretrained_image import PretrainedImages
 from encoders.pretrained_text import PretrainedText
 from evaluation.modality_faults import ModalityFault
-from evaluation.papers.plans import Embedding, PaperPlan, Variant
+from evaluation.papers.plans import PaperPlan, RowKind, Variant
 from evaluation.tasks.alignment import AlignmentTask, ItemPair, same_products
 from evaluation.tasks.base import PARTS, Task, TaskItems
 from evaluation.tasks.by_completion import complete_for_task
@@ -150,7 +150,7 @@ class PaperExperiment:
         report: ReportCallback = ignore_records,
     ) -> None:
         if options.text_encoder is not None or options.image_encoder is not None:
-            plan = plan.with_row(Variant("pretrained encoders", embedding=Embedding.PRETRAINED))
+            plan = plan.with_row(Variant("pretrained encoders", kind=RowKind.PRETRAINED))
         if options.wrapped is not None:
             settings = (f"pretrained={options.wrapped}",)
             plan = plan.with_row(Variant("wrapped", "wrapped", settings))
@@ -378,7 +378,7 @@ class PaperExperiment:
     def _train_for(
         self, variant: Variant, network: Path | None, task: Task, items: TaskItems, seed: int
     ) -> TrainedTask:
-        if variant.embedding is Embedding.MOST_LIKELY and network is not None:
+        if variant.kind is RowKind.COMPLETION and network is not None:
             return complete_for_task(task, self._scorer(network))
         encoder = self._encoder(variant, network, task)
         options = FinetuningOptions(seed=seed)
@@ -403,9 +403,9 @@ class PaperExperiment:
         return encoder
 
     def _frozen(self, variant: Variant) -> ItemEncoder:
-        if variant.embedding is Embedding.TFIDF:
+        if variant.kind is RowKind.TFIDF:
             return FrozenEncoder(variant.name, self._tfidf)
-        if variant.embedding is Embedding.PRETRAINED:
+        if variant.kind is RowKind.PRETRAINED:
             return FrozenEncoder(variant.name, *self._pretrained)
         return FrozenEncoder(variant.name, self._tfidf, self._descriptors, self._statements)
 

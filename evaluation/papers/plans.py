@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
-class Embedding(StrEnum):
+class RowKind(StrEnum):
     """What a row of a table is made of."""
 
     NETWORK = "network"
     TFIDF = "tf-idf"
     CLASSICAL = "classical"
     PRETRAINED = "pretrained"
-    MOST_LIKELY = "completion"
+    COMPLETION = "completion"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Variant:
         several_seeds: whether it is trained once for each seed
         with_statements: whether the graph is added to an encoder that does not read statements
         supervised: whether same products are retrieved after it has learned the categories
-        embedding: what it is made of
+        kind: what it is made of
     """
 
     name: str
@@ -43,7 +43,7 @@ class Variant:
     several_seeds: bool = False
     with_statements: bool = False
     supervised: bool = False
-    embedding: Embedding = Embedding.NETWORK
+    kind: RowKind = RowKind.NETWORK
 
     @property
     def training(self) -> tuple[str, tuple[str, ...], bool]:
@@ -123,9 +123,9 @@ class PaperPlan:
 
 _NO_GRAPH = ("loss_lpm=0", "loss_lpm_unseen=0")
 """Without link prediction, a network reads no statements."""
-_TFIDF = Variant("TF-IDF", embedding=Embedding.TFIDF)
-_CLASSICAL = Variant("TF-IDF, image, statements", embedding=Embedding.CLASSICAL)
-_COMPLETION = Variant("joint, by completion", "joint", embedding=Embedding.MOST_LIKELY)
+_TFIDF = Variant("TF-IDF", kind=RowKind.TFIDF)
+_CLASSICAL = Variant("TF-IDF, image, statements", kind=RowKind.CLASSICAL)
+_COMPLETION = Variant("joint, by completion", "joint", kind=RowKind.COMPLETION)
 _NETWORKS = (
     Variant("K3M", "k3m"),
     Variant("K3M without IIFM", "k3m-without-iifm"),
@@ -151,7 +151,7 @@ def k3m() -> PaperPlan:
         _with_graph(each) for each in _NETWORKS if each.name in ("BERT", "ViT", "ViLT", "VT-BERT")
     )
     variants = (*_NETWORKS, *graphs, _TFIDF, _CLASSICAL, _COMPLETION)
-    rows = tuple(each.name for each in variants if each.embedding is not Embedding.MOST_LIKELY)
+    rows = tuple(each.name for each in variants if each.kind is not RowKind.COMPLETION)
     compared = ("K3M", "K3M without IIFM", "K3M without knowledge", "joint", "ViLT", "BERT", "ViT")
     claims = (
         Claim("K3M", "K3M without knowledge"),

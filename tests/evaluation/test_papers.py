@@ -18,7 +18,7 @@ from evaluation.papers.experiment import (
     split_by_product,
 )
 from evaluation.papers.page import as_document, check_claims, falls, paired, write_page
-from evaluation.papers.plans import PLANS, Claim, Curves, Embedding, PaperPlan, Table, Variant
+from evaluation.papers.plans import PLANS, Claim, Curves, PaperPlan, RowKind, Table, Variant
 from evaluation.tasks.alignment import ItemPair
 from evaluation.tasks.base import PARTS
 from evaluation.tasks.curves import Curve
@@ -41,7 +41,7 @@ PLAN = PaperPlan(
     "A tiny paper",
     (
         Variant("network", "k3m", pretrained=False),
-        Variant("TF-IDF", embedding=Embedding.TFIDF),
+        Variant("TF-IDF", kind=RowKind.TFIDF),
         Variant("network + graph", "k3m", pretrained=False, with_statements=True),
     ),
     (
@@ -205,7 +205,7 @@ def test_pretrained_encoders_make_one_more_row_beside_baselines(experiment, bert
     row = result.rows["pretrained encoders", "classification"]
     assert 0 <= row.mean("top-1") <= 1
     assert again.plan.tables[0].rows[-1] == "pretrained encoders"
-    ablations = PLANS["mbsd"].with_row(Variant("more", embedding=Embedding.PRETRAINED)).tables[3]
+    ablations = PLANS["mbsd"].with_row(Variant("more", kind=RowKind.PRETRAINED)).tables[3]
     assert "more" not in ablations.rows
 
 

@@ -132,6 +132,7 @@ def train_head(
         )
     source = TaskSource(home, split_of(scorer, split), tuple(pairs))
     items = source.items(scorer)
+    note_unknown_pairs(context, pairs, items)
     task = build_task(TaskName(name), source, items)
     options = FinetuningOptions(
         tuned=Tuned(tune), epochs=epochs, encoder_rate=learning_rate_of(scorer), seed=seed
@@ -183,6 +184,7 @@ def evaluate_head(
     scorer = load_network(home, model)
     source = TaskSource(home, split_of(scorer, split), tuple(pairs))
     items = source.items(scorer)
+    note_unknown_pairs(context, pairs, items)
     trained = with_saved_head(scorer, TaskName(name), source, items)
     every = [trained, *_others(TaskName(name), trained, source, items, scorer, against)]
     questions = trained.task.questions(items, split_name)
@@ -267,6 +269,15 @@ def split_of(scorer: CellScorer, split: Path | None) -> Path | None:
     """Return the split that is asked for, or else the one that the network was trained on."""
     trained_on = scorer.about.get("split")
     return split or (Path(trained_on) if trained_on else None)
+
+
+def note_unknown_pairs(context: Context, pairs: Sequence[ItemPair], items: TaskItems) -> None:
+    """Say on stderr how many pairs cannot be asked about since the split lacks their items."""
+    from evaluation.tasks.alignment import told_unknown
+
+    told = told_unknown(pairs, items)
+    if told is not None:
+        context.note(told)
 
 
 def note_skipped(context: Context, skipped: dict[str, int]) -> None:
@@ -501,7 +512,9 @@ def evaluate_same_products(
     home = context.home()
     scorer = load_network(home, model)
     items = TaskSource(home, split_of(scorer, split)).items(scorer)
-    same = same_products(read_item_pairs(context, pairs))
+    labelled = read_item_pairs(context, pairs)
+    note_unknown_pairs(context, labelled, items)
+    same = same_products(labelled)
     every = [item for each in PARTS for item in items.parts[each]]
     found = retrieve_same_products(NetworkEncoder(scorer), every, items.parts[split_name], same)
     if not found.queries:

@@ -21,7 +21,7 @@ from encoders.pretrained_image import PretrainedImages
 from encoders.pretrained_text import PretrainedText
 from evaluation.modality_faults import ModalityFault
 from evaluation.papers.plans import PaperPlan, RowKind, Variant
-from evaluation.tasks.alignment import AlignmentTask, ItemPair, same_products
+from evaluation.tasks.alignment import AlignmentTask, ItemPair, same_products, told_unknown
 from evaluation.tasks.base import PARTS, Task, TaskItems
 from evaluation.tasks.by_completion import complete_for_task
 from evaluation.tasks.classification import ClassificationTask
@@ -251,6 +251,9 @@ class PaperExperiment:
     def tasks(self) -> dict[str, Task]:
         """Return the tasks that the catalogue has questions for; the others are noted."""
         wanted = {table.task for table in self.plan.tables}
+        unknown = told_unknown(self.options.pairs, self.items)
+        if unknown is not None:
+            self.skipped.append(unknown)
         tasks = {}
         for name in sorted(wanted - {SAME_PRODUCTS}):
             task = build_task(TaskName(name.partition(",")[0]), self._source, self.items)

@@ -69,6 +69,13 @@ class AlignmentTask(Task):
         return best_f1_threshold(questions.target == 1, logits[:, 0])
 
 
+def told_unknown(pairs: Iterable[ItemPair], items: TaskItems) -> str | None:
+    """Return in words how many pairs name an item that no part of the split has; None if none."""
+    known = {item.id for part in items.parts.values() for item in part}
+    unknown = sum(each.left not in known or each.right not in known for each in pairs)
+    return f"{unknown:,} pairs name an item that no part of the split has" if unknown else None
+
+
 def same_products(pairs: Iterable[ItemPair]) -> dict[str, frozenset[str]]:
     """Return by item the others that are the same product, as the pairs say or imply."""
     group: dict[str, set[str]] = {}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.modality_faults import ModalityFault
-from evaluation.tasks.alignment import AlignmentTask, ItemPair, same_products
+from evaluation.tasks.alignment import AlignmentTask, ItemPair, same_products, told_unknown
 from evaluation.tasks.attributes import AttributeTask
 from evaluation.tasks.base import PARTS, Task
 from evaluation.tasks.classification import ClassificationTask
@@ -93,6 +93,12 @@ def test_pairs_across_parts_are_not_asked_and_counted():
     questions = AlignmentTask(pairs).questions(ITEMS, "train")
     assert len(questions) == 1
     assert questions.skipped == {"pairs across parts of the split": 1}
+
+
+def test_pairs_of_items_that_the_split_lacks_are_told():
+    pairs = [ItemPair("i0", "i1", True), ItemPair("i0", "nowhere", True), ItemPair("x", "y", False)]
+    assert told_unknown(pairs, ITEMS) == "2 pairs name an item that no part of the split has"
+    assert told_unknown(pairs[:1], ITEMS) is None
 
 
 def test_same_products_are_transitive():

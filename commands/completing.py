@@ -14,25 +14,16 @@ import click
 
 from commands.base import Context, table
 from commands.completion_output import Output, choose_layout, opened_output, written_table
-from commands.completion_plan import plan_cells
 from commands.completion_request import CompletionRequest
 from commands.completion_run import CompletionRun
-from commands.completion_summary import SHOWN, Counts, Result
+from commands.completion_summary import Counts, Result
 from commands.language_model import ask_ahead, opened, with_language_model
-from commands.loading import (
-    is_own_model,
-    note_not_trained_to_complete,
-    note_unknown_properties,
-    read_cells,
-    read_property_map,
-    warn_of_unreadable_images,
-)
+from commands.loading import note_not_trained_to_complete, read_cells, warn_of_unreadable_images
 from commands.progress import bar
 from commands.review_options import note_due
 from experts.classification import Classifier
 from experts.image_kernel import MAX_IMAGES
 from kg.home import Home
-from kg.home_ontology import VocabularyEdits
 from kg.image_files import UnreadableImages
 from kg.snapshot import GraphSnapshot
 from schema.errors import (
@@ -46,57 +37,16 @@ from schema.ledger_proposals import ProposalRecords
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback
 from schema.property_maps import propose_map, unknown_properties, write_map
-from schema.proposals import DECIDED, PREDICTIONS, ProposalFilter
-from serving.asking import Asking, CellPlan
+from serving.asking import CellPlan
 from serving.calibration import Calibration
-from serving.categorizing import CategorizingScorer
-from serving.cells import Scorer
-from serving.completion import CompletionOptions, complete_cells
-from serving.dependencies import Dependencies, without_contradictions
-from serving.home_scorer import HomeScorer
-from serving.items import CatalogItems
-from serving.limits import (
-    ItemSources,
-    delays_of_cells,
-    general_target,
-    limits_of_cells,
-    read_item_sources,
-    without_effect,
-)
-from serving.loading import (
-    ModelScorer,
-    load_classifier,
-    load_regions,
-    load_scorer,
-    reads_one_image,
-)
+from serving.home_completion import AskedCells, Catalogue, HomeCompletion
+from serving.limits import general_target
+from serving.loading import ModelScorer, load_classifier, load_scorer, reads_one_image
 from serving.provable import ProvableTargets
 from serving.results import Completion
-from serving.review.drifting import Drifting
+from serving.review.drifting import Drifting, find_drifts
 from serving.review.recorder import ProposalRecorder, begin_run
-from serving.review.statistics import drifts
 from serving.review.store_of_proposals import check_store
-from serving.same_items import SameItems
-from serving.several_values import SeveralValues
-from serving.withheld import Withheld
-from serving.writeback import rejected_values
-
-
-@dataclass(frozen=True)
-class _Catalogue:
-    """The home that is completed, as it was when the command began."""
-
-    home: Home
-    ontology: Ontology
-    snapshot: GraphSnapshot
-    items: CatalogItems
-
-    @classmethod
-    def of(cls, home: Home, scorer: ModelScorer, classifier: Classifier | None) -> _Catalogue:
-        details = scorer.reads_details or (classifier is not None and classifier.reads_details)
-        snapshot = home.snapshot(details=details)
-        items = CatalogItems(snapshot, home.image_files(), load_regions(home, scorer))
-        return cls(home, home.ontology(), snapshot, items)
 
 
 @dataclass(frozen=True)
@@ -105,28 +55,23 @@ class _Job:
 
     Attributes:
         run: the run
-        catalogue: what is completed
-        scorer: the model, perhaps with a language model
-        adapted: the model in the words of the home
+        completion: the catalogue, and the model that completes it
         plan: which cells are asked, and which are refused
-        sources: the sources of each item, where a decision depends on them
-        classifier: tells the items' categories, if the model has one
     """
 
     run: CompletionRun
-    catalogue: _Catalogue
-    scorer: ModelScorer
-    adapted: HomeScorer
+    completion: HomeCompletion
     plan: CellPlan
-    sources: ItemSources
-    classifier: Classifier | None = None
 
     @property
-    def scorer_of_cells(self) -> Scorer:
-        """What scores the cells, those of categories as well."""
-        if self.classifier is None:
-            return self.adapted
-        return CategorizingScorer(self.adapted, self.classifier, self.catalogue.ontology)
+    def catalogue(self) -> Catalogue:
+        """What is completed."""
+        return self.completion.catalogue
+
+    @property
+    def scorer(self) -> ModelScorer:
+        """The model, perhaps with a language model."""
+        return self.completion.scorer
 
     @property
     def request(self) -> CompletionRequest:
@@ -154,7 +99,7 @@ def run(context: Context, request: CompletionRequest) -> None:
 
     job = _planned(context, this_run, scorer, named, classifier)
     unreadable = _look_at_images(context, job)
-    told = ask_ahead(scorer, job.adapted, job.catalogue.items, job.plan.cells)
+    told = ask_ahead(scorer, job.completion.adapted, job.catalogue.items, job.plan.cells)
     recorder = _recorder(context, job)
     drifting = _drifting(context, home, scorer.name)
     counts = _counts(job)
@@ -199,27 +144,37 @@ def _planned(
     ``named`` are items and properties.
     """
     request = this_run.request
-    catalogue = _Catalogue.of(context.home(), scorer, classifier)
-    adapted = _adapted(context, catalogue, scorer, request.map_file)
-    asking = _asking(context, adapted, catalogue)
-    plan = plan_cells(context, request, named, catalogue.snapshot, asking, classifier)
+    completion = HomeCompletion.of(context.home(), scorer, classifier, request.map_file)
+    for note in completion.notes:
+        context.note(note)
+    asked = AskedCells(named, request.items, request.properties)
+    plan = completion.plan(asked)
+    catalogue = completion.catalogue
+    if classifier is None and named is None and not request.properties:
+        _note_categories(context, catalogue.snapshot)
     plan = dataclasses.replace(plan, cells=this_run.left(plan.cells, catalogue.snapshot.items))
-    sources = _item_sources(catalogue)
-    return _Job(this_run, catalogue, scorer, adapted, plan, sources, classifier)
+    _warn_of_decisions(catalogue)
+    return _Job(this_run, completion, plan)
+
+
+def _note_categories(context: Context, snapshot: GraphSnapshot) -> None:
+    """Say how many items have no category where the model cannot tell it."""
+    missing = sum(not category for category in snapshot.categories)
+    if missing and missing < len(snapshot.items):
+        context.note(
+            f"{missing:,} items have no category, and the model has no classifier to tell it: "
+            "`catalograph finetune classify` adds one"
+        )
 
 
 def _completions(job: _Job, progress: ProgressCallback) -> Iterator[Completion]:
     """Complete the cells, none against another of its item; named ones that are refused last."""
-    catalogue = job.catalogue
-    options = _options(job)
-    completions = complete_cells(
-        job.scorer_of_cells, catalogue.items, job.plan.cells, options, progress=progress
-    )
-    same_items = SameItems.of(catalogue.snapshot, catalogue.ontology)
-    yield from without_contradictions(
-        same_items.complete(completions, options),
-        catalogue.snapshot,
-        Dependencies.find(catalogue.snapshot, catalogue.ontology.learned()),
+    request = job.request
+    yield from job.completion.complete(
+        job.plan,
+        top_k=request.top_k,
+        target_precision=request.target_precision,
+        progress=progress,
     )
     if job.request.cells_file is not None:
         yield from _refused(job.plan)
@@ -229,19 +184,6 @@ def _counts(job: _Job) -> Counts:
     """Return counts of nothing so far."""
     target = general_target(job.catalogue.ontology.decisions, job.request.target_precision)
     return Counts(ProvableTargets(target, Calibration(job.scorer.calibration).cells))
-
-
-def _options(job: _Job) -> CompletionOptions:
-    """Return how the cells are completed: their limits, and what a person has excluded."""
-    limits_of = limits_of_cells(
-        job.catalogue.snapshot,
-        job.catalogue.ontology.decisions,
-        target_precision=job.request.target_precision,
-        sources=job.sources,
-    )
-    with job.catalogue.home.store(read_only=True) as store:
-        withheld = Withheld(job.adapted.removed, rejected_values(store))
-    return CompletionOptions(job.request.top_k, limits_of, withheld, job.plan.not_applying)
 
 
 def _look_at_images(context: Context, job: _Job) -> UnreadableImages:
@@ -308,24 +250,15 @@ def _keep(context: Context, recorder: ProposalRecorder | None) -> None:
             context.note("what is scored is kept: `catalograph complete --resume` goes on")
 
 
-def _item_sources(catalogue: _Catalogue) -> ItemSources:
-    """Return the sources of each item if a decision depends on them, and warn of decisions of none.
-
-    A name that the catalogue does not have may be mistyped, and the decision would never be made.
-    """
-    ontology = catalogue.ontology
-    sources: ItemSources = {}
-    if ontology.decisions.sources:
-        with catalogue.home.store(read_only=True) as store:
-            sources = read_item_sources(store)
-    for name in without_effect(ontology.decisions, catalogue.snapshot, ontology, sources):
+def _warn_of_decisions(catalogue: Catalogue) -> None:
+    """Warn of decisions about nothing: a name that the catalogue does not have may be mistyped."""
+    for name in catalogue.decisions_without_effect():
         warnings.warn(
             f"{name} in {catalogue.home.ontology_path.name} is about nothing in this catalogue: "
             "correct the name, or remove the table",
             CatalographWarning,
             stacklevel=2,
         )
-    return sources
 
 
 def _write_map(context: Context, home: Ontology, scorer: ModelScorer, path: Path) -> None:
@@ -348,44 +281,6 @@ def _write_map(context: Context, home: Ontology, scorer: ModelScorer, path: Path
         document,
         f"proposed for {line}: {path}; correct it, and give it to --map-properties",
         *([table(("property", "of the model", "because"), rows)] if rows else []),
-    )
-
-
-def _adapted(
-    context: Context, catalogue: _Catalogue, scorer: ModelScorer, map_file: Path | None
-) -> HomeScorer:
-    """Return the model in the words of the home; say what the two do not have in common."""
-    ontology = catalogue.ontology
-    adapted = HomeScorer(
-        scorer,
-        ontology,
-        read_property_map(map_file, ontology, scorer.ontology),
-        VocabularyEdits.of(catalogue.home),
-        own=is_own_model(catalogue.home, scorer),
-    )
-    for name, values in adapted.unscored.items():
-        listed = ", ".join(values[:SHOWN])
-        context.note(f"{name}: values added to ontology.toml that the model cannot score: {listed}")
-    if any(spec.applies_to and not spec.inferred_shares for spec in ontology.properties.values()):
-        context.note(
-            "ontology.toml is of an earlier version, which counted items without any statement: "
-            "run `catalograph schema infer` to have properties asked by the others alone"
-        )
-    return adapted
-
-
-def _asking(context: Context, adapted: HomeScorer, catalogue: _Catalogue) -> Asking:
-    """Return what is asked of this home; say which of its properties the model does not know."""
-    ontology = catalogue.ontology
-    has_unknown = note_unknown_properties(context, adapted.name, ontology, adapted.ontology)
-    # What statements are about without being in the ontology was taken out of it.
-    removed = {name for name in catalogue.snapshot.properties if name not in ontology.properties}
-    return Asking(
-        ontology,
-        adapted.ontology,
-        removed | adapted.removed_properties,
-        new_properties=not has_unknown,
-        several=SeveralValues(adapted.calibration).properties,
     )
 
 
@@ -413,7 +308,7 @@ def _recorder(context: Context, job: _Job) -> ProposalRecorder | None:
         model=job.scorer.name,
         ontology=catalogue.ontology,
         write=write,
-        delay_of=delays_of_cells(catalogue.snapshot, catalogue.ontology.decisions, job.sources),
+        delay_of=catalogue.delay_of_cells(),
         on_recorded=this_run.recorded,
     )
 
@@ -428,11 +323,7 @@ def _wait_for_writer(context: Context, home: Home) -> None:
 
 def _drifting(context: Context, home: Home, model: str) -> Drifting:
     """Return which properties are right less often than promised, and say so."""
-    with home.ledger() as ledger:
-        decided = ProposalRecords(ledger).find(
-            ProposalFilter(model=model, states=DECIDED, origins=PREDICTIONS)
-        )
-    found = drifts(decided)
+    found = find_drifts(home, model)
     for drift in found:
         context.note(drift.told())
-    return Drifting({drift.property: drift.threshold for drift in found})
+    return Drifting.of(found)

@@ -57,33 +57,13 @@ def read_property_map(path: Path | None, home: Ontology, model: Ontology) -> Pro
     return PropertyMap() if path is None else PropertyMap.read(path, home, model)
 
 
-def is_own_model(home: Home, scorer: ModelScorer) -> bool:
-    """Return whether a model is one of the home's."""
-    return scorer.path.resolve().is_relative_to(home.models.resolve())
+def note_unknown_properties(context: Context, name: str, home: Ontology, model: Ontology) -> None:
+    """Say on stderr which of a home's properties a model does not know."""
+    from serving.home_completion import note_on_unknown
 
-
-def note_unknown_properties(context: Context, name: str, home: Ontology, model: Ontology) -> bool:
-    """Say on stderr which of a home's properties a model does not know; return whether any."""
-    from schema.property_maps import propose_map, unknown_properties
-
-    unknown = unknown_properties(home, model)
-    if not unknown:
-        return False
-    listed = ", ".join(unknown[:NAMED]) + (", …" if len(unknown) > NAMED else "")
-    of = sum(spec.not_completed is None for spec in home.properties.values())
-    text = (
-        f"model {name} does not know {len(unknown):,} of this home's {of:,} properties that could "
-        f"be asked ({listed})"
-    )
-    proposals = propose_map(home, model)
-    if proposals:
-        alike = ", ".join(f"{each.property} = {each.model_property}" for each in proposals[:NAMED])
-        text += (
-            f"; some may be its own ({alike}): `catalograph complete --write-map FILE` writes down "
-            "which, for you to correct, and --map-properties FILE uses it"
-        )
-    context.note(text)
-    return True
+    text = note_on_unknown(name, home, model)
+    if text is not None:
+        context.note(text)
 
 
 def note_not_learned(context: Context, ontology: Ontology | None) -> None:

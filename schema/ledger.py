@@ -1,4 +1,4 @@
-"""The ledger: a database of a catalogue's runs, rejected rows, query log and proposals.
+"""The ledger: a database of a catalogue's runs, rejected rows, query log, proposals and tokens.
 
 It uses SQLAlchemy Core: SQLite by default, PostgreSQL by URL. The tables are created and upgraded
 by the Alembic migrations in ``schema/migrations``.
@@ -23,7 +23,7 @@ from schema.proposal_tables import define_tables
 from schema.rejects import RejectedRow
 from schema.terms import now
 
-HEAD_REVISION = "0004"
+HEAD_REVISION = "0005"
 """The newest migration; a test compares it with the files in ``schema/migrations``."""
 
 GO_ON = "restore the file from a copy, or rescue what is left with `catalograph salvage NEW_HOME`"
@@ -80,6 +80,17 @@ training_runs = sa.Table(
     sa.Column("report", sa.JSON, nullable=False),
     sa.Column(CHECKSUM, sa.String),
 )
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, index=True),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    sa.Column("created", sa.String, nullable=False),
+    sa.Column("expires", sa.String),
+    sa.Column("revoked", sa.String),
+    sa.Column(CHECKSUM, sa.String),
+)
 proposals, proposal_runs, proposal_changes, proposal_stores = define_tables(metadata)
 TABLES = (
     ingest_runs,
@@ -90,6 +101,7 @@ TABLES = (
     proposal_runs,
     proposal_changes,
     proposal_stores,
+    tokens,
 )
 """The tables of a catalogue's records, whose rows have checksums."""
 table_checksums = checksums_table(metadata)

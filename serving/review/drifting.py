@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from kg.home import Home
+from schema.ledger_proposals import ProposalRecords
+from schema.proposals import DECIDED, PREDICTIONS, ProposalFilter
 from serving.results import Completion
+from serving.review.statistics import Drift, drifts
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,11 @@ class Drifting:
 
     thresholds: Mapping[str, float | None]
 
+    @classmethod
+    def of(cls, found: Iterable[Drift]) -> Drifting:
+        """Return the properties of drifts."""
+        return cls({drift.property: drift.threshold for drift in found})
+
     def held_back(self, completion: Completion) -> Completion:
         """Return a completion, for review in place of filled if its property drifts."""
         if completion.property not in self.thresholds or completion.decision != "fill":
@@ -27,3 +36,12 @@ class Drifting:
         if threshold is not None and probability >= threshold:
             return completion
         return replace(completion, decision="review")
+
+
+def find_drifts(home: Home, model: str) -> list[Drift]:
+    """Return which properties a model completes right less often than promised, by reviews."""
+    with home.ledger() as ledger:
+        decided = ProposalRecords(ledger).find(
+            ProposalFilter(model=model, states=DECIDED, origins=PREDICTIONS)
+        )
+    return drifts(decided)

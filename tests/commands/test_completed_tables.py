@@ -81,7 +81,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> None:
             )
 
     monkeypatch.setattr(completing, "load_scorer", lambda home, model: MadeScorer(home))
-    monkeypatch.setattr(completing, "complete_cells", complete)
+    monkeypatch.setattr("serving.home_completion.complete_cells", complete)
 
 
 def load(call: Call, *forms: Form) -> None:

@@ -154,7 +154,7 @@ def test_interrupted_complete_keeps_the_old_file(
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr("commands.completing.complete_cells", interrupt)
+    monkeypatch.setattr("serving.home_completion.complete_cells", interrupt)
     assert run("complete", "--out", "filled.jsonl").code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["filled.jsonl"]
     assert (tmp_path / "filled.jsonl").read_text() == "old\n"

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from cli import main
-from commands import completing
 from experts.ensemble import ExpertEnsemble
 from kg.home import Home
 from kg.ingest.run_id import new_run_id
@@ -208,7 +207,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
                 raise KeyboardInterrupt
             yield each
 
-    monkeypatch.setattr(completing, "complete_cells", interrupted)
+    monkeypatch.setattr("serving.home_completion.complete_cells", interrupted)
     stopped = run(*words, "--out", "parts.jsonl")
     assert stopped.code == 130
     assert "--resume" in stopped.err

@@ -131,7 +131,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> None:
             yield Completion(items[cell.item].id, cell.property, candidates, "fill", Evidence())
 
     monkeypatch.setattr(completing, "load_scorer", lambda home, model: MadeScorer(home))
-    monkeypatch.setattr(completing, "complete_cells", complete)
+    monkeypatch.setattr("serving.home_completion.complete_cells", complete)
 
 
 @pytest.mark.parametrize("shop", FILES, ids=lambda shop: shop.name)

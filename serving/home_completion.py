@@ -1,0 +1,375 @@
+"""A home's catalogue and a model, opened once to complete any of its cells, or those of new items.
+
+`complete` completes by it and ends; the server keeps one for as long as catalogue and model stay as
+they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from experts.classification import Classifier
+from fusion.inference.featurizer import ItemInput
+from kg.home import Home
+from kg.home_ontology import VocabularyEdits
+from kg.snapshot import GraphSnapshot
+from schema.errors import UsageError
+from schema.ontology import Ontology
+from schema.progress import ProgressCallback, no_progress
+from schema.property_maps import PropertyMap, propose_map, unknown_properties
+from schema.terms import CATEGORY, CATEGORY_SEPARATOR
+from serving.asking import Asking, CellPlan, plan_missing, plan_named
+from serving.asking_categories import with_missing_categories, with_named_categories
+from serving.categorizing import CategorizingScorer
+from serving.cells import Scorer
+from serving.completion import CompletionOptions, complete_cells
+from serving.dependencies import Dependencies, without_contradictions
+from serving.home_scorer import HomeScorer
+from serving.items import CatalogItems
+from serving.limits import (
+    ItemSources,
+    delays_of_cells,
+    limits_of_cells,
+    read_item_sources,
+    without_effect,
+)
+from serving.loading import ModelScorer, load_classifier, load_regions, load_scorer
+from serving.results import Completion
+from serving.same_items import SameItems
+from serving.several_values import SeveralValues
+from serving.withheld import NOTHING_WITHHELD, Withheld
+from serving.writeback import rejected_values
+
+NAMED = 5
+"""Properties or values that a note names."""
+
+
+@dataclass(frozen=True)
+class AskedCells:
+    """Which cells are to be completed: all that are missing, or those that are named.
+
+    Attributes:
+        cells: items and properties; None stands for the missing ones
+        items, properties: restrict the missing ones; nothing stands for all
+    """
+
+    cells: Sequence[tuple[str, str]] | None = None
+    items: tuple[str, ...] = ()
+    properties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The home that is completed, as it was when it was read.
+
+    Attributes:
+        home: the home
+        ontology: its ontology
+        snapshot: its items and statements
+        items: the same as a model reads them
+        sources: the sources of each item, where a decision depends on them
+        rejected: by item and property, the values that a person has rejected
+        revision: the store's revision
+    """
+
+    home: Home
+    ontology: Ontology
+    snapshot: GraphSnapshot
+    items: CatalogItems
+    sources: ItemSources
+    rejected: dict[tuple[str, str], set[str]]
+    revision: str
+
+    @classmethod
+    def read(cls, home: Home, scorer: ModelScorer, classifier: Classifier | None) -> Catalogue:
+        """Read what a model needs of a home."""
+        details = scorer.reads_details or (classifier is not None and classifier.reads_details)
+        ontology = home.ontology()
+        with home.store(read_only=True) as store:
+            revision = store.revision()
+            sources = read_item_sources(store) if ontology.decisions.sources else {}
+            rejected = rejected_values(store)
+        snapshot = home.snapshot(details=details)
+        items = CatalogItems(snapshot, home.image_files(), load_regions(home, scorer))
+        return cls(home, ontology, snapshot, items, sources, rejected, revision)
+
+    @cached_property
+    def dependencies(self) -> Dependencies:
+        """Which values determine others."""
+        return Dependencies.find(self.snapshot, self.ontology.learned())
+
+    @cached_property
+    def same_items(self) -> SameItems:
+        """What items state that are the same product."""
+        return SameItems.of(self.snapshot, self.ontology)
+
+    def delay_of_cells(self) -> Callable[[str, str], float]:
+        """Return the function that gives the days by which a cell's proposal is applied later."""
+        return delays_of_cells(self.snapshot, self.ontology.decisions, self.sources)
+
+    def decisions_without_effect(self) -> list[str]:
+        """Return the tables of ``[decisions]`` that are about nothing in this catalogue."""
+        return without_effect(self.ontology.decisions, self.snapshot, self.ontology, self.sources)
+
+
+@dataclass(frozen=True)
+class HomeCompletion:
+    """A catalogue, and a model that completes it.
+
+    Attributes:
+        catalogue: what is completed
+        scorer: the model, perhaps with a language model
+        adapted: the model in the words of the home
+        asking: what may be asked of the home
+        classifier: tells the items' categories, if the model has one
+        notes: what a user should know of how the two fit, a line each
+    """
+
+    catalogue: Catalogue
+    scorer: ModelScorer
+    adapted: HomeScorer
+    asking: Asking
+    classifier: Classifier | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, home: Home, model: str | None = None) -> HomeCompletion:
+        """Load a model, by default the champion, and read the home.
+
+        Raises UsageError if there is no such model, and ModelError if it is damaged.
+        """
+        scorer = load_scorer(home, model)
+        return cls.of(home, scorer, load_classifier(scorer, home.ontology()))
+
+    @classmethod
+    def of(
+        cls,
+        home: Home,
+        scorer: ModelScorer,
+        classifier: Classifier | None = None,
+        map_file: Path | None = None,
+    ) -> HomeCompletion:
+        """Read a home for a model that is loaded; ``map_file`` maps its properties to the home's.
+
+        Raises UsageError if the file cannot be used.
+        """
+        catalogue = Catalogue.read(home, scorer, classifier)
+        ontology = catalogue.ontology
+        property_map = PropertyMap()
+        if map_file is not None:
+            property_map = PropertyMap.read(map_file, ontology, scorer.ontology)
+        adapted = HomeScorer(
+            scorer,
+            ontology,
+            property_map,
+            VocabularyEdits.of(home),
+            own=is_own_model(home, scorer),
+        )
+        unknown = note_on_unknown(adapted.name, ontology, adapted.ontology)
+        # What statements are about without being in the ontology was taken out of it.
+        stated = catalogue.snapshot.properties
+        removed = {name for name in stated if name not in ontology.properties}
+        asking = Asking(
+            ontology,
+            adapted.ontology,
+            removed | adapted.removed_properties,
+            new_properties=unknown is None,
+            several=SeveralValues(adapted.calibration).properties,
+        )
+        notes = (*_notes_on(adapted, ontology), *([] if unknown is None else [unknown]))
+        return cls(catalogue, scorer, adapted, asking, classifier, notes)
+
+    def reread(self) -> HomeCompletion:
+        """Return the same model with the catalogue as it is now."""
+        return HomeCompletion.of(self.catalogue.home, self.scorer, self.classifier)
+
+    @property
+    def scorer_of_cells(self) -> Scorer:
+        """What scores the cells, those of categories as well."""
+        if self.classifier is None:
+            return self.adapted
+        return CategorizingScorer(self.adapted, self.classifier, self.catalogue.ontology)
+
+    def plan(self, asked: AskedCells) -> CellPlan:
+        """Return which cells are asked: those of properties, and the categories of items.
+
+        Raises ItemNotFoundError or PropertyNotFoundError if a name is unknown, and UsageError if
+        categories are named that the model cannot tell.
+        """
+        return plan_cells(asked, self.catalogue.snapshot, self.asking, self.classifier)
+
+    def options(
+        self,
+        plan: CellPlan,
+        *,
+        top_k: int,
+        target_precision: float | None = None,
+        snapshot: GraphSnapshot | None = None,
+    ) -> CompletionOptions:
+        """Return how cells are completed: their limits, and what a person has excluded.
+
+        ``snapshot`` is that of new items, by default the catalogue's.
+        """
+        catalogue = self.catalogue
+        limits_of = limits_of_cells(
+            snapshot or catalogue.snapshot,
+            catalogue.ontology.decisions,
+            target_precision=target_precision,
+            sources=catalogue.sources,
+        )
+        rejected = catalogue.rejected if snapshot is None else NOTHING_WITHHELD.of_cell
+        withheld = Withheld(self.adapted.removed, rejected)
+        return CompletionOptions(top_k, limits_of, withheld, plan.not_applying)
+
+    def complete(
+        self,
+        plan: CellPlan,
+        *,
+        top_k: int,
+        target_precision: float | None = None,
+        progress: ProgressCallback = no_progress,
+    ) -> Iterator[Completion]:
+        """Yield a completion of every planned cell, none against another of its item.
+
+        A value that another item states which is the same product comes first.
+        """
+        catalogue = self.catalogue
+        options = self.options(plan, top_k=top_k, target_precision=target_precision)
+        completions = complete_cells(
+            self.scorer_of_cells, catalogue.items, plan.cells, options, progress=progress
+        )
+        yield from without_contradictions(
+            catalogue.same_items.complete(completions, options),
+            catalogue.snapshot,
+            catalogue.dependencies,
+        )
+
+    def complete_new(
+        self,
+        item: ItemInput,
+        properties: tuple[str, ...] = (),
+        *,
+        top_k: int,
+        target_precision: float | None = None,
+    ) -> tuple[list[Completion], CellPlan]:
+        """Complete an item that the catalogue does not have; return what was asked as well.
+
+        Without ``properties`` those are asked that apply to its category and that it lacks. Raises
+        PropertyNotFoundError if one is unknown.
+        """
+        snapshot = snapshot_of(item)
+        items = (item.id,) if properties else ()
+        asked = AskedCells(items=items, properties=properties)
+        plan = plan_cells(asked, snapshot, self.asking, self.classifier)
+        options = self.options(
+            plan, top_k=top_k, target_precision=target_precision, snapshot=snapshot
+        )
+        completions = complete_cells(self.scorer_of_cells, [item], plan.cells, options)
+        found = without_contradictions(completions, snapshot, self.catalogue.dependencies)
+        return list(found), plan
+
+
+def plan_cells(
+    asked: AskedCells, snapshot: GraphSnapshot, asking: Asking, classifier: Classifier | None
+) -> CellPlan:
+    """Return which cells are asked: those of properties, and the categories of items.
+
+    Raises UsageError if categories are named that the model cannot tell.
+    """
+    named = asked.cells
+    is_property = CATEGORY in asking.properties
+    is_named = not is_property and (
+        CATEGORY in asked.properties or any(name == CATEGORY for _, name in named or ())
+    )
+    if is_named and classifier is None:
+        raise UsageError(
+            f"the model has no classifier for --property {CATEGORY}: `catalograph finetune "
+            "classify` adds one where items have categories"
+        )
+    if named is not None:
+        return _plan_named(named, snapshot, asking, is_property=is_property, is_named=is_named)
+    items = asked.items or None
+    names = [each for each in asked.properties if is_property or each != CATEGORY]
+    plan = CellPlan()
+    if names or not asked.properties:
+        plan = plan_missing(snapshot, asking, items=items, properties=names or None)
+    if is_property or (asked.properties and not is_named) or classifier is None:
+        return plan
+    return with_missing_categories(plan, snapshot, items=items, are_named=is_named)
+
+
+def _plan_named(
+    named: Sequence[tuple[str, str]],
+    snapshot: GraphSnapshot,
+    asking: Asking,
+    *,
+    is_property: bool,
+    is_named: bool,
+) -> CellPlan:
+    """Return a plan of named cells; ``is_named`` says that some are categories of items."""
+    pairs = named if is_property else [each for each in named if each[1] != CATEGORY]
+    plan = plan_named(snapshot, asking, pairs)
+    if not is_named:
+        return plan
+    return with_named_categories(plan, snapshot, [item for item, name in named if name == CATEGORY])
+
+
+def snapshot_of(item: ItemInput) -> GraphSnapshot:
+    """Return a snapshot of an item alone, by which its cells are planned; images are left out."""
+    known = sorted(set(item.known))
+    properties = sorted({name for name, _ in known})
+    values = sorted({value for _, value in known})
+    triples = sorted((0, properties.index(name), values.index(value)) for name, value in known)
+    return GraphSnapshot(
+        items=[item.id],
+        titles=[item.title],
+        categories=[CATEGORY_SEPARATOR.join(item.category) or None],
+        images=[None],
+        properties=properties,
+        values=values,
+        triples=np.array(triples, np.int64).reshape(-1, 3),
+        indptr=np.array([0, len(triples)], np.int64),
+    )
+
+
+def is_own_model(home: Home, scorer: ModelScorer) -> bool:
+    """Return whether a model is one of the home's."""
+    return scorer.path.resolve().is_relative_to(home.models.resolve())
+
+
+def _notes_on(adapted: HomeScorer, ontology: Ontology) -> Iterator[str]:
+    """Yield what a model cannot score of a home, and whether properties are asked too often."""
+    for name, values in adapted.unscored.items():
+        listed = ", ".join(values[:NAMED])
+        yield f"{name}: values added to ontology.toml that the model cannot score: {listed}"
+    if any(spec.applies_to and not spec.inferred_shares for spec in ontology.properties.values()):
+        yield (
+            "ontology.toml is of an earlier version, which counted items without any statement: "
+            "run `catalograph schema infer` to have properties asked by the others alone"
+        )
+
+
+def note_on_unknown(name: str, home: Ontology, model: Ontology) -> str | None:
+    """Return which of a home's properties a model does not know; None if it knows them all."""
+    unknown = unknown_properties(home, model)
+    if not unknown:
+        return None
+    listed = ", ".join(unknown[:NAMED]) + (", …" if len(unknown) > NAMED else "")
+    of = sum(spec.not_completed is None for spec in home.properties.values())
+    text = (
+        f"model {name} does not know {len(unknown):,} of this home's {of:,} properties "
+        f"that could be asked ({listed})"
+    )
+    proposals = propose_map(home, model)
+    if proposals:
+        alike = ", ".join(f"{each.property} = {each.model_property}" for each in proposals[:NAMED])
+        text += (
+            f"; some may be its own ({alike}): `catalograph complete --write-map FILE` writes down "
+            "which, for you to correct, and --map-properties FILE uses it"
+        )
+    return text

@@ -15,7 +15,8 @@ from schema.errors import ItemNotFoundError
 
 if TYPE_CHECKING:
     from kg.stores.history import ItemChange
-    from kg.stores.protocol import GraphStore, PutReport
+    from kg.stores.protocol import GraphStore
+    from serving.review.undoing import Undone
 
 SHOWN_TEXT = 60
 """Characters of a value to print in a table."""
@@ -110,37 +111,12 @@ def undo(context: Context, run: str) -> None:
     Example:
       catalograph undo 20260131T020000Z-1f2e3d
     """
-    from kg.ingest.run_id import new_run_id
-    from kg.source_order import bring_up_to_date
-    from kg.stores.history import undo as undo_in_graph
-    from schema.ledger_proposals import ProposalRecords
-    from serving.review.session import review_of
-    from serving.review.store_of_proposals import other_store
+    from serving.review.undoing import undo_run
 
     home = context.home()
-    by = new_run_id()
-    with (
-        home.store() as store,
-        home.ledger() as ledger,
-        bar("undoing", "parts") as progress,
-    ):
-        records = ProposalRecords(ledger)
-        if other_store(home, store, records) is not None and records.run(run) is None:
-            # Proposals are about another store, and none of this run.
-            ledger.begin_undo(run, by)
-            report, proposals = undo_in_graph(store, run, by, progress), 0
-            bring_up_to_date(home, store, by)
-        else:
-            review = review_of(home, store, ledger)
-            review.recover()
-            ledger.begin_undo(run, by)
-            report, proposals = review.undo(run, by, progress)
-            bring_up_to_date(home, store, by)
-            review.expire(by)
-        # What was read before it is what `export --format source` writes again.
-        ledger.finish_undo({batch.run for batch in store.changes()})
-    document = {"undone": run, "run": by, **_document(report), "proposals": proposals}
-    context.emit(document, *_lines(report, proposals, by))
+    with bar("undoing", "parts") as progress:
+        done = undo_run(home, run, progress)
+    context.emit(done.as_dict(), *_lines(done))
 
 
 @click.command(cls=Command)
@@ -156,48 +132,21 @@ def delete(context: Context, items: tuple[str, ...]) -> None:
     Example:
       catalograph delete 15970 39386
     """
-    from kg.ingest.run_id import new_run_id
-    from kg.source_order import bring_up_to_date, finish_changes
+    from serving.review.undoing import delete_items
 
-    home = context.home()
-    by = new_run_id()
-    with home.store() as store:
-        unknown = [id for id in items if store.item(id) is None]
-        if unknown:
-            # One that was killed has deleted them, and is called again.
-            finish_changes(home, store, by)
-            raise ItemNotFoundError(
-                f"no item {unknown[0]!r}: nothing was deleted; "
-                "ids are those of the source's id column"
-            )
-        report = store.delete(items, run=by)
-        bring_up_to_date(home, store, by)
-    context.emit({"run": by, **_document(report)}, *_lines(report, 0, by))
+    done = delete_items(context.home(), items)
+    context.emit(done.as_dict(), *_lines(done))
 
 
-def _document(report: PutReport) -> dict[str, Any]:
-    return {
-        "items": {
-            "new": report.new_items,
-            "changed": report.changed_items,
-            "deleted": report.deleted,
-        },
-        "statements": {
-            "new": report.new_statements,
-            "changed": report.changed_statements,
-            "retracted": report.retracted,
-        },
-    }
-
-
-def _lines(report: PutReport, proposals: int, by: str) -> list[str]:
+def _lines(done: Undone) -> list[str]:
+    graph = done.graph
     return [
-        f"items: {report.new_items:,} brought back, {report.changed_items:,} changed, "
-        f"{report.deleted:,} deleted",
-        f"statements: {report.new_statements:,} brought back, {report.changed_statements:,} "
-        f"changed, {report.retracted:,} taken back",
-        *([f"proposals: {proposals:,} as before"] if proposals else []),
-        f"`catalograph undo {by}` takes this back",
+        f"items: {graph.new_items:,} brought back, {graph.changed_items:,} changed, "
+        f"{graph.deleted:,} deleted",
+        f"statements: {graph.new_statements:,} brought back, {graph.changed_statements:,} "
+        f"changed, {graph.retracted:,} taken back",
+        *([f"proposals: {done.proposals:,} as before"] if done.proposals else []),
+        f"`catalograph undo {done.run}` takes this back",
     ]
 
 

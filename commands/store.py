@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,28 +79,10 @@ def show(context: Context, item: str, drawing: Path | None, moment: str | None) 
         if drawing is not None:
             _draw(context, store, entry, drawing)
 
-    is_shown = _shown_statements(context.home(), about, statements)
-    rows = [_statement_document(statement, is_shown) for statement in statements]
-    document = {
-        "id": about.id,
-        "title": about.title,
-        "description": about.description,
-        "category": about.category,
-        "images": list(about.images),
-        "source": None if about.provenance is None else about.provenance.source or None,
-        "statements": rows,
-    }
-    if about.references:
-        document["references"] = [
-            {
-                "source": each.provenance.source or None,
-                "title": each.title,
-                "description": each.description,
-                "category": each.category,
-                "images": list(each.images),
-            }
-            for each in about.references
-        ]
+    from kg.item_document import item_document
+
+    document = item_document(context.home(), about, statements)
+    rows = document["statements"]
     lines: list[object] = [
         f"{name}: {document[name]}"
         for name in ("id", "title", "description", "category")
@@ -117,7 +99,7 @@ def show(context: Context, item: str, drawing: Path | None, moment: str | None) 
         columns = ["property", "value", "language", "rank", "confidence", "source"]
         if not any(row["language"] for row in rows):
             columns.remove("language")
-        if is_shown:
+        if any("shown" in row for row in rows):
             columns.append("shown")
         words = {None: "", True: "yes", False: "no"}
         cells = (
@@ -146,47 +128,6 @@ def _draw(
             f"{missing[:8]}: install a font that has them, or draw an SVG, which leaves the choice "
             "of fonts to the viewer"
         )
-
-
-def _shown_statements(home: Home, item: Item, statements: list[Statement]) -> dict[str, bool]:
-    """Return by id which statements are shown, of those that sources state differently."""
-    sources = {each.provenance.source for each in statements}
-    for statement in statements:
-        sources |= {each.provenance.source for each in statement.references}
-    if len(sources) < 2:
-        return {}
-    ontology = home.ontology_or_none()
-    if ontology is None:
-        return {}
-
-    from kg.source_conflicts import conflicts_of
-    from kg.stores.references import SourceOrder
-    from kg.stores.tables import items_table, statements_table
-
-    (item_row,) = items_table([item]).to_pylist()
-    rows = statements_table(statements).to_pylist()
-    is_shown: dict[str, bool] = {}
-    for conflict in conflicts_of(item_row, rows, ontology, SourceOrder(home.source_order())):
-        if conflict.losing:
-            is_shown |= {row["id"]: True for row in (*conflict.shown, *conflict.equal)}
-            is_shown |= {row["id"]: False for row in conflict.losing}
-    return is_shown
-
-
-def _statement_document(statement: Statement, is_shown: Mapping[str, bool]) -> dict[str, Any]:
-    # Only of what sources state differently is there something to say.
-    marks = {"shown": is_shown[statement.id]} if statement.id in is_shown else {}
-    return {
-        "property": statement.property,
-        "value": statement.value,
-        "language": statement.language,
-        "rank": str(statement.rank),
-        "confidence": statement.provenance.confidence,
-        "source": statement.provenance.source,
-        "sources": [each.provenance.source for each in statement.references]
-        or [statement.provenance.source],
-        **marks,
-    }
 
 
 @click.command(cls=Command)

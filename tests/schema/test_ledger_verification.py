@@ -267,7 +267,7 @@ def test_what_proposals_replace_is_added_and_removed_with_checksums(
     # And back again.
     with monkeypatch.context() as patch:
         patch.setattr(command, "upgrade", lambda config, _: command.downgrade(config, "0003"))
-        patch.setattr("schema.ledger.HEAD_REVISION", "0005")
+        patch.setattr("schema.ledger.HEAD_REVISION", "0006")
         with Ledger(f"sqlite:///{path}") as ledger, ledger._engine.begin() as connection:
             later = sa.Table("proposals", sa.MetaData(), autoload_with=connection)
             assert later.columns.keys() == earlier.columns.keys()

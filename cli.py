@@ -114,6 +114,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "leaks": ("evaluation", "Report train/test leakage in a split."),
     "paper": ("papers", "Repeat the experiments of a paper on this catalogue."),
     "report": ("evaluation", "Write an HTML report on what completion did."),
+    "serve": ("serving", "Serve the catalogue: a REST API, and pages to review and search it."),
+    "token": ("serving", "Make, list and revoke the tokens by which the API is used."),
 }
 """Each command's module in ``commands/`` and its summary.
 

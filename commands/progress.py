@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from commands.base import console
+from schema.files import write_atomically
 from schema.progress import ProgressCallback
 from schema.terminal import printable, printable_line
 
@@ -18,11 +22,21 @@ if TYPE_CHECKING:
 
 _LOG_SECONDS = 10.0
 """In a log, lines of progress are at least this far apart."""
+PROGRESS_SETTING = "CATALOGRAPH_PROGRESS"
+"""The environment variable that names a file for progress, by which others can follow a command."""
+_FILE_SECONDS = 0.5
 
 
 @contextmanager
 def bar(label: str, unit: str = "items") -> Iterator[ProgressCallback]:
-    """Show a progress bar with the time left, but only if stderr is a terminal."""
+    """Show a progress bar with the time left, but only if stderr is a terminal.
+
+    If CATALOGRAPH_PROGRESS names a file, the numbers are written there as well.
+    """
+    path = os.environ.get(PROGRESS_SETTING)
+    if path:
+        yield _writing_to(Path(path), label, unit)
+        return
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -49,6 +63,21 @@ def bar(label: str, unit: str = "items") -> Iterator[ProgressCallback]:
     ) as progress:
         task = progress.add_task(label, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _writing_to(path: Path, label: str, unit: str) -> ProgressCallback:
+    """Return a callback that writes progress to a file, at most twice a second."""
+    last = 0.0
+
+    def write(done: int, total: int) -> None:
+        nonlocal last
+        moment = time.monotonic()
+        if moment - last >= _FILE_SECONDS or done == total:
+            last = moment
+            document = {"label": label, "unit": unit, "done": done, "total": total}
+            write_atomically(path, json.dumps(document))
+
+    return write
 
 
 @contextmanager

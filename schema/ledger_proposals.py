@@ -73,9 +73,15 @@ class ProposalRecords:
         wanted: ProposalFilter,
         order: ProposalOrder = ProposalOrder.ITEM,
         limit: int | None = None,
+        after: int | None = None,
     ) -> list[Proposal]:
-        """Return the proposals that a filter means, in an order."""
+        """Return the proposals that a filter means, in an order.
+
+        ``after`` is the number of the last one of the page before; that need not be among them.
+        """
         query = _matching(sa.select(*_columns(proposals)), wanted)
+        if after is not None:
+            query = query.where(_comes_after(order, after))
         query = query.order_by(*_ordering(order)).limit(limit)
         return [_proposal(row) for row in self._ledger.rows(query)]
 
@@ -383,21 +389,39 @@ def _matching(query: sa.Select[Any], wanted: ProposalFilter) -> sa.Select[Any]:
 
 
 def _ordering(order: ProposalOrder) -> list[sa.ColumnElement[Any]]:
+    return [key.desc() if is_falling else key for key, is_falling in _keys(order)]
+
+
+def _keys(order: ProposalOrder) -> list[tuple[sa.ColumnElement[Any], bool]]:
+    """Return what an order sorts by, each with whether the greatest come first."""
     columns = proposals.c
+    skips = (columns.skips, False)
+    id = (columns.id, False)
     match order:
         case ProposalOrder.GAIN:
             # As `Proposal.gain`.
             gain = columns.probability * (1 - columns.probability)
             gain = sa.case((_replaces_nothing(), gain), else_=columns.probability)
-            return [columns.skips, gain.desc(), columns.id]
+            return [skips, (gain, True), id]
         case ProposalOrder.DOUBT:
             # As `Proposal.doubt`.
             unproven = 1 - sa.func.coalesce(columns.proven, 0.0)
-            return [columns.skips, ((1 - columns.probability) * unproven).desc(), columns.id]
+            return [skips, ((1 - columns.probability) * unproven, True), id]
         case ProposalOrder.PROBABILITY:
-            return [columns.skips, columns.probability.desc(), columns.id]
+            return [skips, (columns.probability, True), id]
         case ProposalOrder.ITEM:
-            return [columns.skips, columns.item, columns.property, columns.id]
+            return [skips, (columns.item, False), (columns.property, False), id]
+
+
+def _comes_after(order: ProposalOrder, id: int) -> sa.ColumnElement[bool]:
+    """Return the condition that a proposal comes after another one in an order."""
+    ways: list[sa.ColumnElement[bool]] = []
+    equal: list[sa.ColumnElement[bool]] = []
+    for key, is_falling in _keys(order):
+        there = sa.select(key).where(proposals.c.id == id).correlate(None).scalar_subquery()
+        ways.append(sa.and_(*equal, key < there if is_falling else key > there))
+        equal.append(key == there)
+    return sa.or_(*ways)
 
 
 def _replaces_nothing() -> sa.ColumnElement[bool]:

@@ -6,7 +6,7 @@ they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +42,7 @@ from serving.loading import ModelScorer, load_classifier, load_regions, load_sco
 from serving.results import Completion
 from serving.same_items import SameItems
 from serving.several_values import SeveralValues
-from serving.withheld import NOTHING_WITHHELD, Withheld
+from serving.withheld import Withheld
 from serving.writeback import rejected_values
 
 NAMED = 5
@@ -210,10 +210,12 @@ class HomeCompletion:
         top_k: int,
         target_precision: float | None = None,
         snapshot: GraphSnapshot | None = None,
+        rejected: Mapping[tuple[str, str], Collection[str]] | None = None,
     ) -> CompletionOptions:
         """Return how cells are completed: their limits, and what a person has excluded.
 
-        ``snapshot`` is that of new items, by default the catalogue's.
+        ``snapshot`` is that of the items, and ``rejected`` the values that a person has rejected,
+        by default those of the catalogue.
         """
         catalogue = self.catalogue
         limits_of = limits_of_cells(
@@ -222,8 +224,8 @@ class HomeCompletion:
             target_precision=target_precision,
             sources=catalogue.sources,
         )
-        rejected = catalogue.rejected if snapshot is None else NOTHING_WITHHELD.of_cell
-        withheld = Withheld(self.adapted.removed, rejected)
+        of_cells = catalogue.rejected if rejected is None else rejected
+        withheld = Withheld(self.adapted.removed, of_cells)
         return CompletionOptions(top_k, limits_of, withheld, plan.not_applying)
 
     def complete(
@@ -256,18 +258,24 @@ class HomeCompletion:
         *,
         top_k: int,
         target_precision: float | None = None,
+        rejected: Mapping[tuple[str, str], Collection[str]] | None = None,
     ) -> tuple[list[Completion], CellPlan]:
-        """Complete an item that the catalogue does not have; return what was asked as well.
+        """Complete an item that the catalogue does not have, or not as it is given.
 
-        Without ``properties`` those are asked that apply to its category and that it lacks. Raises
-        PropertyNotFoundError if one is unknown.
+        Returns what was asked as well. Without ``properties`` those are asked that apply to its
+        category and that it lacks. ``rejected`` are the values that a person has rejected of it.
+        Raises PropertyNotFoundError if a property is unknown.
         """
         snapshot = snapshot_of(item)
         items = (item.id,) if properties else ()
         asked = AskedCells(items=items, properties=properties)
         plan = plan_cells(asked, snapshot, self.asking, self.classifier)
         options = self.options(
-            plan, top_k=top_k, target_precision=target_precision, snapshot=snapshot
+            plan,
+            top_k=top_k,
+            target_precision=target_precision,
+            snapshot=snapshot,
+            rejected=rejected or {},
         )
         completions = complete_cells(self.scorer_of_cells, [item], plan.cells, options)
         found = without_contradictions(completions, snapshot, self.catalogue.dependencies)

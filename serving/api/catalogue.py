@@ -1,0 +1,434 @@
+"""The catalogue that is served: its store, ledger, model and search, shared by all requests."""
+
+from __future__ import annotations
+
+import bisect
+import io
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fusion.checkpoint import find_model
+from fusion.inference.featurizer import ItemInput
+from kg.home import Home
+from kg.home_models import champion_or
+from kg.image_decoding import decode_image
+from kg.image_files import is_address
+from kg.snapshot import GraphSnapshot
+from kg.stores.protocol import GraphStore
+from schema.errors import (
+    CatalographError,
+    ImageRefusedError,
+    ItemNotFoundError,
+    ModelError,
+    UsageError,
+)
+from schema.ledger_proposals import ProposalRecords
+from schema.terms import CATEGORY_SEPARATOR, Rank
+from serving.api.observing import Metrics
+from serving.api.options import ServeOptions
+from serving.api.writing import Writer
+from serving.asking import CellPlan
+from serving.home_completion import AskedCells, HomeCompletion
+from serving.items import CatalogImage
+from serving.loading import load_network
+from serving.results import Completion
+from serving.review.drifting import Drifting, find_drifts
+from serving.search.index import (
+    catch_up,
+    index_folder,
+    index_home,
+    newest_index,
+    read_items,
+)
+from serving.search.opening import open_searcher
+
+if TYPE_CHECKING:
+    from fusion.inference.scorer import CellScorer
+    from serving.search.searcher import Searcher
+
+WATCH_SECONDS = 2.0
+"""How often it is looked whether model or catalogue have changed."""
+CATCH_UP_SECONDS = 1.0
+"""The index is brought up to date at most so often."""
+LOADING = "the model is being loaded"
+IMAGE_SIZE = 1200
+"""Pixels of the longer side of an image that a browser gets."""
+_logger = logging.getLogger("catalograph.api")
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model with the catalogue that it completes.
+
+    Attributes:
+        folder: its folder
+        completion: what completes
+        drifting: the properties that are held back, by reviews
+        loaded: when it was loaded, in seconds since 1970
+    """
+
+    folder: Path
+    completion: HomeCompletion
+    drifting: Drifting
+    loaded: float
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.completion.scorer.name
+
+
+class Listing:
+    """The items of a snapshot, to be listed."""
+
+    def __init__(self, snapshot: GraphSnapshot, revision: str) -> None:
+        self.snapshot = snapshot
+        self.revision = revision
+
+    def ids(
+        self,
+        *,
+        given: Sequence[str] | None = None,
+        category: str | None = None,
+        missing: str | None = None,
+    ) -> list[str]:
+        """Return the ids of some items, or of all: of a category, or without a property."""
+        snapshot = self.snapshot
+        chosen = np.ones(len(snapshot.items), bool)
+        if given is not None:
+            wanted = set(given)
+            chosen &= np.array([id in wanted for id in snapshot.items], bool)
+        if category is not None:
+            below = category + CATEGORY_SEPARATOR
+            chosen &= np.array(
+                [
+                    each == category or (each or "").startswith(below)
+                    for each in snapshot.categories
+                ],
+                bool,
+            )
+        if missing is not None:
+            # Of a property that the catalogue does not have, all items are without.
+            number = snapshot.properties.index(missing) if missing in snapshot.properties else -1
+            chosen[snapshot.triples[snapshot.triples[:, 1] == number, 0]] = False
+        return [snapshot.items[place] for place in np.flatnonzero(chosen)]
+
+    @staticmethod
+    def place_after(ids: Sequence[str], last: str) -> int:
+        """Return where in a list of ids those begin that come after one, which may be gone."""
+        return bisect.bisect_right(ids, last)
+
+
+class ServedCatalogue:
+    """A home, and what is kept open of it while it is served.
+
+    Args:
+        home: the home
+        options: how it is served
+        metrics: counts what is done
+    """
+
+    def __init__(self, home: Home, options: ServeOptions, metrics: Metrics) -> None:
+        self.home = home
+        self.options = options
+        self.metrics = metrics
+        self.ledger = home.ledger()
+        self.records = ProposalRecords(self.ledger)
+        self.writer = Writer(home)
+        self._model: ServedModel | None = None
+        self._chosen = options.model
+        self._failure = LOADING
+        self._files = home.image_files()
+        self._listing_lock = threading.Lock()
+        self._listing: Listing | None = None
+        self._listed = -WATCH_SECONDS
+        self._loading = threading.Lock()
+        # Each completion uses all cores; several at once only wait for each other.
+        self._scoring = threading.Semaphore(2)
+        self._search_lock = threading.Lock()
+        self._searcher: Searcher | None = None
+        self._searched = -CATCH_UP_SECONDS
+        self._stale = ""
+        self._network: tuple[Path, CellScorer] | None = None
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(each,), name=name, daemon=True)
+            for name, each in (("model", self._watch_model), ("index", self._watch_index))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Finish what is written, and release everything."""
+        self._stop.set()
+        self.writer.close()
+        for thread in self._threads:
+            thread.join(timeout=WATCH_SECONDS)
+        if self._searcher is not None:
+            self._searcher.close()
+        self.ledger.close()
+
+    @contextmanager
+    def store(self) -> Iterator[GraphStore]:
+        """Open the graph for reading, with all that is acknowledged."""
+        with self.home.store(read_only=True) as store:
+            yield store
+
+    def listing(self) -> Listing:
+        """Return the items as lists show them, at most some seconds old."""
+        with self._listing_lock:
+            if time.monotonic() - self._listed > WATCH_SECONDS:
+                with self.store() as store:
+                    revision = store.revision()
+                if self._listing is None or not revision or revision != self._listing.revision:
+                    self._listing = Listing(self.home.snapshot(), revision)
+                self._listed = time.monotonic()
+            assert self._listing is not None
+            return self._listing
+
+    def thumbnail(self, image: str, size: int = IMAGE_SIZE) -> bytes:
+        """Return an image of the home as a JPEG of at most ``size`` pixels a side.
+
+        Raises ImageRefusedError if it is an address, or cannot be read.
+        """
+        if is_address(image):
+            raise ImageRefusedError("is an address, which is not fetched")
+        picture = decode_image(self._files.read(image), size)
+        with io.BytesIO() as stream:
+            picture.convert("RGB").save(stream, "JPEG", quality=88)
+            return stream.getvalue()
+
+    # Completion
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the first model is being loaded."""
+        return self._failure == LOADING
+
+    @property
+    def model(self) -> ServedModel | None:
+        """The model that is served; None while there is none."""
+        return self._model
+
+    @property
+    def failure(self) -> str:
+        """Why there is no model, or none but the former one; an empty text if all is well."""
+        return self._failure
+
+    def change_model(self, name: str | None) -> ServedModel:
+        """Serve another model from now on; None for the champion, or else the newest.
+
+        Requests that are being answered end with the former one. Raises UsageError or ModelError,
+        and changes nothing, if it cannot be loaded.
+        """
+        with self._loading:
+            loaded = self._load(name)
+            self._chosen = name
+            self._serve(loaded)
+        return loaded
+
+    def complete(
+        self,
+        item: str,
+        properties: tuple[str, ...],
+        *,
+        top_k: int,
+        target_precision: float | None,
+    ) -> tuple[list[Completion], CellPlan, ServedModel]:
+        """Complete the cells of a stored item, as it is now.
+
+        Raises ItemNotFoundError or PropertyNotFoundError for unknown names.
+        """
+        model = self.needed_model()
+        catalogue = model.completion.catalogue
+        with self.store() as store:
+            if store.revision() == catalogue.revision and catalogue.revision:
+                fresh = None
+            else:
+                fresh = self._fresh(store, item)
+        with self._scoring:
+            if fresh is None:
+                asked = AskedCells(items=(item,), properties=properties)
+                plan = model.completion.plan(asked)
+                found = list(
+                    model.completion.complete(plan, top_k=top_k, target_precision=target_precision)
+                )
+            else:
+                stored, rejected = fresh
+                found, plan = model.completion.complete_new(
+                    stored,
+                    properties,
+                    top_k=top_k,
+                    target_precision=target_precision,
+                    rejected=rejected,
+                )
+        return self._held_back(found, model), plan, model
+
+    def complete_new(
+        self,
+        item: ItemInput,
+        properties: tuple[str, ...],
+        *,
+        top_k: int,
+        target_precision: float | None,
+    ) -> tuple[list[Completion], CellPlan, ServedModel]:
+        """Complete an item that is not stored. Raises PropertyNotFoundError for an unknown name."""
+        model = self.needed_model()
+        with self._scoring:
+            found, plan = model.completion.complete_new(
+                item, properties, top_k=top_k, target_precision=target_precision
+            )
+        return self._held_back(found, model), plan, model
+
+    def needed_model(self) -> ServedModel:
+        """Return the model. Raises ModelError if there is none, or none yet."""
+        model = self._model
+        if model is None:
+            raise ModelError(self._failure)
+        return model
+
+    def _held_back(self, found: list[Completion], model: ServedModel) -> list[Completion]:
+        held = [model.drifting.held_back(each) for each in found]
+        for each in held:
+            self.metrics.completions.labels(each.decision).inc()
+        return held
+
+    def _fresh(
+        self, store: GraphStore, item: str
+    ) -> tuple[ItemInput, dict[tuple[str, str], set[str]]]:
+        """Return an item as it is now, and what was rejected of it."""
+        completion = self.needed_model().completion
+        ontology = completion.catalogue.ontology
+        entry = store.item(item)
+        if entry is None:
+            raise ItemNotFoundError(f"no item {item!r}: ids are those of the source's id column")
+        (read,) = read_items(store, ontology, [item])
+        about, statements = entry
+        files = completion.catalogue.items.files
+        images = tuple(
+            CatalogImage(image, files)
+            for image in about.images
+            if not is_address(image) and files.status(image) is not None
+        )
+        rejected: dict[tuple[str, str], set[str]] = {}
+        for statement in statements:
+            if statement.rank is Rank.REJECTED:
+                rejected.setdefault((item, statement.property), set()).add(statement.value)
+        stored = ItemInput(
+            item,
+            title=about.title or None,
+            image=images[0] if images else None,
+            known=read.statements,
+            description=about.description or None,
+            category=tuple(about.category.split(CATEGORY_SEPARATOR)) if about.category else (),
+            more_images=images[1:],
+        )
+        return stored, rejected
+
+    # Search
+
+    def searcher(self) -> tuple[Searcher, str]:
+        """Return the search, brought up to date, and why it is stale if it is.
+
+        Raises DataError if there is no index.
+        """
+        with self._search_lock:
+            path = newest_index(index_folder(self.home))
+            if path is not None and time.monotonic() - self._searched > CATCH_UP_SECONDS:
+                self._stale = catch_up(self.home, path).stale
+                self._searched = time.monotonic()
+            if self._searcher is None:
+                self._searcher = open_searcher(self.home)
+            return self._searcher, self._stale
+
+    def match(self, text: str, item: str) -> dict[str, Any]:
+        """Return how well an item matches a query, by the network of the served model.
+
+        Raises UsageError if there is no network, and ItemNotFoundError if there is no such item.
+        """
+        if not text.strip():
+            raise UsageError(
+                f"the query {text!r} has no word: write one as a shopper would type it"
+            )
+        model = self.needed_model()
+        network = self._network_of(model)
+        candidate = model.completion.catalogue.items.named(item)
+        with self._scoring:
+            score = round(float(network.match(text, [candidate])[0]), 4)
+        return {"item": item, "score": score, "title": candidate.title, "model": model.name}
+
+    def _network_of(self, model: ServedModel) -> CellScorer:
+        """Return the network of a model, which is loaded once."""
+        with self._search_lock:
+            if self._network is None or self._network[0] != model.folder:
+                self._network = (model.folder, load_network(self.home, str(model.folder)))
+            return self._network[1]
+
+    # Changes from outside
+
+    def _repeat(self, look: Callable[[], None]) -> None:
+        """Look again and again, until the server stops."""
+        while not self._stop.is_set():
+            try:
+                look()
+            except Exception:
+                _logger.exception("what has changed could not be read again")
+            self._stop.wait(WATCH_SECONDS)
+
+    def _watch_model(self) -> None:
+        """Load the model, and go on with what changes of model and catalogue."""
+        try:
+            self._look()
+        except CatalographError as error:
+            if str(error) != self._failure:
+                _logger.warning("%s", error)
+            self._failure = str(error)
+
+    def _look(self) -> None:
+        with self._loading:
+            current = self._model
+            folder = find_model(self.home.models, champion_or(self.home, self._chosen)).resolve()
+            if current is None or current.folder != folder:
+                self._serve(self._load(self._chosen))
+                return
+            with self.store() as store:
+                revision = store.revision()
+            if revision != current.completion.catalogue.revision:
+                again = current.completion.reread()
+                self._serve(replace(current, completion=again, drifting=self._drifting(again)))
+            self._failure = ""
+
+    def _watch_index(self) -> None:
+        """Make the index if there is none, and make it anew where it cannot catch up."""
+        try:
+            path = newest_index(index_folder(self.home))
+            if path is None or catch_up(self.home, path).stale:
+                index_home(self.home)
+        except CatalographError as error:
+            # Such as a catalogue without items: there is nothing to search for.
+            self._stale = str(error)
+
+    def _load(self, name: str | None) -> ServedModel:
+        folder = find_model(self.home.models, champion_or(self.home, name)).resolve()
+        completion = HomeCompletion.open(self.home, name)
+        return ServedModel(folder, completion, self._drifting(completion), time.time())
+
+    def _drifting(self, completion: HomeCompletion) -> Drifting:
+        return Drifting.of(find_drifts(self.home, completion.scorer.name))
+
+    def _serve(self, model: ServedModel) -> None:
+        former = self._model
+        self._model = model
+        self._failure = ""
+        if former is None or former.folder != model.folder:
+            self.metrics.model_seconds.clear()
+            self.metrics.model_seconds.labels(model.name).set(model.loaded)
+            _logger.info("model %s is served", model.name)

@@ -1,0 +1,90 @@
+"""Whether the server is up, what it serves, and its metrics."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from schema.errors import CatalographError
+from serving.api.authentication import Admin, Reader
+from serving.api.catalogue import ServedCatalogue
+from serving.api.documents import Health, ModelIn, ModelOut
+from serving.api.parameters import Catalogue
+from serving.api.problems import EVERYWHERE
+
+TOLD = ("created", "preset", "metrics", "items")
+"""What of a model's own description is passed on: the rest may name files."""
+router = APIRouter(prefix="/v2", tags=["server"], responses=EVERYWHERE)
+metrics_router = APIRouter(tags=["server"])
+
+
+@router.get("/health/live")
+def live() -> Health:
+    """Say that the server answers."""
+    return Health(status="live")
+
+
+@router.get("/health/ready", responses={503: {"model": Health}})
+def ready(catalogue: Catalogue, response: Response) -> Health:
+    """Say whether the graph can be read, and whether there is a model.
+
+    A catalogue without a model is ready: it can be searched, reviewed and edited.
+    """
+    checks = {"model": catalogue.failure or "ready"}
+    try:
+        with catalogue.store() as store:
+            store.revision()
+        checks["graph"] = "ready"
+        catalogue.records.has_any()
+        checks["ledger"] = "ready"
+    except CatalographError as error:
+        checks["graph"] = str(error)
+        response.status_code = 503
+        return Health(status="not ready", checks=checks)
+    if catalogue.is_loading:
+        response.status_code = 503
+        return Health(status="not ready", checks=checks)
+    return Health(status="ready", checks=checks)
+
+
+@router.get("/model")
+def model(catalogue: Catalogue, _: Reader) -> ModelOut:
+    """Describe the model that is served."""
+    return _described(catalogue)
+
+
+@router.put("/model")
+def change_model(catalogue: Catalogue, given: ModelIn, _: Admin) -> ModelOut:
+    """Serve another model of the home, without a failed request in between."""
+    catalogue.change_model(given.name)
+    return _described(catalogue)
+
+
+def _described(catalogue: ServedCatalogue) -> ModelOut:
+    served = catalogue.model
+    if served is None:
+        return ModelOut(name=None, ready=False, why=catalogue.failure)
+    completion = served.completion
+    told: dict[str, Any] = dict(completion.scorer.about)
+    return ModelOut(
+        name=served.name,
+        ready=True,
+        why=catalogue.failure,
+        loaded=datetime.fromtimestamp(served.loaded, UTC).isoformat(timespec="seconds"),
+        properties=[
+            name for name in completion.asking.properties if completion.asking.refusal(name) is None
+        ],
+        modalities=sorted(map(str, completion.adapted.modalities)),
+        notes=list(completion.notes),
+        about={name: told[name] for name in TOLD if name in told},
+    )
+
+
+@metrics_router.get("/metrics", include_in_schema=False)
+def metrics(request: Request, _: Reader) -> Response:
+    """Return the metrics of the server in the format of Prometheus."""
+    registry = request.app.state.metrics.registry
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from kg.home import Home
+from schema.errors import CatalographWarning
 from serving.api.authentication import Authenticator
 from serving.api.catalogue import ServedCatalogue
 from serving.api.guarding import BodyLimitMiddleware, EncodedPathMiddleware, SecurityMiddleware
@@ -32,6 +34,8 @@ def create_app(home: Home, options: ServeOptions | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def opened(app: FastAPI) -> AsyncIterator[None]:
+        # A reader beside the writer gets what was published last: all that is acknowledged.
+        warnings.filterwarnings("ignore", ".*reading version", CatalographWarning)
         catalogue = ServedCatalogue(home, options, metrics)
         app.state.catalogue = catalogue
         app.state.jobs = Jobs(home, options.limits.jobs)

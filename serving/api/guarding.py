@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from contextlib import suppress
@@ -17,6 +18,7 @@ from serving.api.options import Limits, ServeOptions
 from serving.api.problems import problem_response
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
+_KEPT_ENCODED = re.compile("%(2F|25)", re.IGNORECASE)
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 MAX_CLIENTS = 10_000
 """Clients whose rates are remembered; the ones not seen for longest are forgotten."""
@@ -47,9 +49,8 @@ class EncodedPathMiddleware:
         raw = scope.get("raw_path")
         if scope["type"] == "http" and raw is not None and b"%" in raw:
             text = raw.decode("latin-1").partition("?")[0]
-            for code in ("%2F", "%2f", "%25"):
-                text = text.replace(code, "%25" + code[1:])
-            scope = {**scope, "path": unquote(text, errors="replace")}
+            kept = _KEPT_ENCODED.sub(r"%25\1", text)
+            scope = {**scope, "path": unquote(kept, errors="replace")}
         await self._app(scope, receive, send)
 
 

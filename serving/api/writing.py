@@ -1,9 +1,11 @@
 """What the server changes, one thing after another, in a thread of its own.
 
-A graph has one writer at a time. The thread keeps the review open while more comes in, since
-opening and publishing cost more than a decision, and releases the graph soon after, so that
-commands can write as well. Variants and the ontology follow decisions a second after the last one, because
-that reads the whole catalogue. If the server is killed before, the next deletion or ingest does it.
+A graph has one writer at a time, and what it writes is seen by readers once it is published, which
+costs more than a decision. So all changes that wait are made together, then published, and only
+then acknowledged: whoever has an answer finds the change in every later one. In between the graph
+is free for commands. Variants and the ontology follow decisions a second after the last one,
+because that reads the whole catalogue. If the server is killed before, the next deletion or ingest
+does it.
 """
 
 from __future__ import annotations
@@ -20,19 +22,26 @@ from typing import Any, TypeVar
 
 from kg.home import Home
 from kg.source_order import bring_up_to_date
-from schema.errors import StoreUnavailableError
+from schema.errors import (
+    ProposalConflictError,
+    StoreLockedError,
+    StoreUnavailableError,
+    UsageError,
+)
+from serving.api.problems import ProblemError
 from serving.review.session import Review, ReviewReport, open_review
 
 T = TypeVar("T")
 
-IDLE_SECONDS = 0.05
-"""The review is closed if nothing comes in for so long."""
-HELD_SECONDS = 1.0
-"""After so long it is closed for a moment, so that others can write."""
+LOCKED_SECONDS = 5.0
+"""How long a graph that is in use is waited for."""
+_RETRY_SECONDS = 0.02
 FOLLOW_SECONDS = 1.0
 """Variants and the ontology follow so long after the last decision."""
 MAX_FOLLOW_SECONDS = 30.0
 """They follow after so long even if more decisions come in."""
+TOGETHER = 200
+"""Changes that are made before they are published, at most."""
 WAITING = 500
 """Changes that may wait; more are refused."""
 _logger = logging.getLogger("catalograph.api")
@@ -66,6 +75,13 @@ class _Unfollowed:
         return min(self.last + FOLLOW_SECONDS, self.first + MAX_FOLLOW_SECONDS)
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """A change that could not be made."""
+
+    error: BaseException
+
+
 class Writer:
     """Makes changes of a home, in the order in which they are asked for."""
 
@@ -75,7 +91,6 @@ class Writer:
         self._is_closed = False
         self._stack = ExitStack()
         self._review: Review | None = None
-        self._opened = 0.0
         self._unfollowed: _Unfollowed | None = None
         self._thread = threading.Thread(target=self._run, name="catalograph-writer", daemon=True)
         self._thread.start()
@@ -121,50 +136,79 @@ class Writer:
 
     def _run(self) -> None:
         while True:
-            try:
-                work = self._queue.get(timeout=self._patience())
-            except queue.Empty:
-                if self._unfollowed is not None and time.monotonic() >= self._unfollowed.due:
-                    self._follow(self._unfollowed)
-                self._release()
-                continue
-            if work is None:
+            works = self._next()
+            if works is None:
                 if self._unfollowed is not None:
                     self._follow(self._unfollowed)
-                self._release()
                 return
-            self._do(work)
-            if time.monotonic() - self._opened > HELD_SECONDS:
-                self._release()
+            done = [(work, self._outcome(work)) for work in works]
+            self._publish()
+            for work, outcome in done:
+                if isinstance(outcome, _Failure):
+                    work.done.set_exception(outcome.error)
+                else:
+                    work.done.set_result(outcome)
+            if self._unfollowed is not None and time.monotonic() >= self._unfollowed.due:
+                self._follow(self._unfollowed)
 
-    def _patience(self) -> float | None:
-        """Return how many seconds the next change is waited for; None for ever."""
-        if self._review is not None:
-            return IDLE_SECONDS
+    def _next(self) -> list[_Work] | None:
+        """Wait for changes and return all that wait; None if the server stops.
+
+        None at all if decisions are to be followed meanwhile.
+        """
+        timeout = None
         if self._unfollowed is not None:
-            return max(0.0, self._unfollowed.due - time.monotonic())
-        return None
+            timeout = max(0.0, self._unfollowed.due - time.monotonic())
+        works: list[_Work] = []
+        try:
+            while len(works) < TOGETHER:
+                work = self._queue.get(timeout=timeout) if not works else self._queue.get_nowait()
+                if work is None:
+                    if not works:
+                        return None
+                    # Stop after these.
+                    self._queue.put(None)
+                    break
+                works.append(work)
+        except queue.Empty:
+            pass
+        return works
 
-    def _do(self, work: _Work) -> None:
+    def _outcome(self, work: _Work) -> Any:
+        """Make a change, and return what it returns, or its failure."""
         try:
             if work.needs_review:
-                result = work.function(self._opened_review())
-            else:
-                self._release()
-                result = work.function(self._home)
+                return work.function(self._opened_review())
+            self._publish()
+            return self._unlocked(lambda: work.function(self._home))
+        except (ProblemError, UsageError, ProposalConflictError) as error:
+            return _Failure(error)
         except BaseException as error:
             # Whatever it was, the review is opened anew: that finishes what was cut off.
-            self._release()
-            work.done.set_exception(error)
-        else:
-            work.done.set_result(result)
+            self._publish()
+            return _Failure(error)
 
     def _opened_review(self) -> Review:
         if self._review is None:
-            self._review = self._stack.enter_context(open_review(self._home))
+            self._review = self._unlocked(
+                lambda: self._stack.enter_context(open_review(self._home))
+            )
             self._review.expire()
-            self._opened = time.monotonic()
         return self._review
+
+    def _unlocked(self, function: Callable[[], T]) -> T:
+        """Call a function that opens the graph, again while somebody else has it open.
+
+        That may be a reader of this process, which brings the graph up to date after a crash.
+        """
+        deadline = time.monotonic() + LOCKED_SECONDS
+        while True:
+            try:
+                return function()
+            except StoreLockedError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_SECONDS)
 
     def _follow(self, decisions: _Unfollowed) -> None:
         """Let variants and the ontology follow decisions, and let proposals expire by that."""
@@ -176,8 +220,10 @@ class Writer:
         except Exception:
             # The decisions stand; `finish_changes` does this with the next deletion or ingest.
             _logger.exception("variants and the ontology could not follow run %s", decisions.run)
+        self._publish()
 
-    def _release(self) -> None:
+    def _publish(self) -> None:
+        """Close the review, which publishes the graph."""
         self._review = None
         try:
             self._stack.close()

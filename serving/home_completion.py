@@ -6,8 +6,8 @@ they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from schema.terms import CATEGORY, CATEGORY_SEPARATOR
 from serving.asking import Asking, CellPlan, plan_missing, plan_named
 from serving.asking_categories import with_missing_categories, with_named_categories
 from serving.categorizing import CategorizingScorer
-from serving.cells import Scorer
+from serving.cells import Cell, Scorer
 from serving.completion import CompletionOptions, complete_cells
 from serving.dependencies import Dependencies, without_contradictions
 from serving.home_scorer import HomeScorer
@@ -251,7 +251,7 @@ class HomeCompletion:
             catalogue.dependencies,
         )
 
-    def complete_new(
+    def complete_item(
         self,
         item: ItemInput,
         properties: tuple[str, ...] = (),
@@ -259,12 +259,13 @@ class HomeCompletion:
         top_k: int,
         target_precision: float | None = None,
         rejected: Mapping[tuple[str, str], Collection[str]] | None = None,
+        is_stored: bool = False,
     ) -> tuple[list[Completion], CellPlan]:
-        """Complete an item that the catalogue does not have, or not as it is given.
+        """Complete one item as it is given; return what was asked as well.
 
-        Returns what was asked as well. Without ``properties`` those are asked that apply to its
-        category and that it lacks. ``rejected`` are the values that a person has rejected of it.
-        Raises PropertyNotFoundError if a property is unknown.
+        Without ``properties`` those are asked that apply to its category and that it lacks.
+        ``rejected`` are the values that a person has rejected of it. If it ``is_stored``, items
+        count that are the same product. Raises PropertyNotFoundError if a property is unknown.
         """
         snapshot = snapshot_of(item)
         items = (item.id,) if properties else ()
@@ -278,8 +279,27 @@ class HomeCompletion:
             rejected=rejected or {},
         )
         completions = complete_cells(self.scorer_of_cells, [item], plan.cells, options)
+        place = self.catalogue.same_items.places.get(item.id) if is_stored else None
+        if place is not None:
+            completions = self._of_same_items(completions, options, place)
         found = without_contradictions(completions, snapshot, self.catalogue.dependencies)
         return list(found), plan
+
+    def _of_same_items(
+        self, completions: Iterable[Completion], options: CompletionOptions, place: int
+    ) -> Iterator[Completion]:
+        """Yield what the same product states in the place of what the model tells of an item.
+
+        The cells of the ``options`` are those of the item alone, which is at a ``place`` of the
+        catalogue.
+        """
+        limits_of = options.limits_of
+        there = replace(
+            options,
+            limits_of=lambda cell: limits_of(Cell(0, cell.property)),
+            not_filled={Cell(place, each.property) for each in options.not_filled},
+        )
+        return self.catalogue.same_items.complete(completions, there)
 
 
 def plan_cells(

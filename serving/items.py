@@ -54,7 +54,7 @@ class CatalogItems(Sequence[ItemInput]):
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
         details = self.snapshot.details
-        images = self._images(index)
+        images = self.readable_images(self.snapshot.items[index], self.snapshot.images_of(index))
         return ItemInput(
             id=self.snapshot.items[index],
             title=self.snapshot.titles[index] or None,
@@ -90,15 +90,17 @@ class CatalogItems(Sequence[ItemInput]):
             return 0
         return sum(len(self.snapshot.images_of(index)) > most for index in indexes)
 
-    def _images(self, index: int) -> tuple[CatalogImage | Regions, ...]:
+    def readable_images(
+        self, item: str, images: Sequence[str]
+    ) -> tuple[CatalogImage | Regions, ...]:
         """Return an item's images without those that cannot be read, so that another is first."""
         if self.regions is not None:
-            regions = self.regions.read(self.snapshot.items[index])
+            regions = self.regions.read(item)
             return () if regions is None else (regions,)
         # Nothing is fetched from the network.
         return tuple(
             CatalogImage(image, self.files)
-            for image in self.snapshot.images_of(index)
+            for image in images
             if not is_address(image) and self.files.status(image) is not None
         )
 

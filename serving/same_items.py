@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from kg.snapshot import GraphSnapshot
 from schema.ontology import Ontology, PropertySpec
@@ -64,6 +65,11 @@ class SameItems:
         agreement = {name: Agreement(found.total(), found[True]) for name, found in counts.items()}
         return cls(groups, values, agreement, ontology, snapshot.items)
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The index of each item by its id."""
+        return {id: place for place, id in enumerate(self.ids)}
+
     def complete(
         self, completions: Iterable[Completion], options: CompletionOptions
     ) -> Iterator[Completion]:
@@ -75,9 +81,8 @@ class SameItems:
         if not self.groups:
             yield from completions
             return
-        index = {id: place for place, id in enumerate(self.ids)}
         for each in completions:
-            cell = Cell(index[each.item], each.property)
+            cell = Cell(self.places[each.item], each.property)
             found = self._candidates(cell, options.withheld)
             if each.reason is not None or not found:
                 yield each

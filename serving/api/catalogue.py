@@ -36,8 +36,7 @@ from serving.api.observing import Metrics
 from serving.api.options import ServeOptions
 from serving.api.writing import Writer
 from serving.asking import CellPlan
-from serving.home_completion import AskedCells, HomeCompletion
-from serving.items import CatalogImage
+from serving.home_completion import HomeCompletion
 from serving.loading import load_network
 from serving.results import Completion
 from serving.review.drifting import Drifting, find_drifts
@@ -248,28 +247,16 @@ class ServedCatalogue:
         Raises ItemNotFoundError or PropertyNotFoundError for unknown names.
         """
         model = self.needed_model()
-        catalogue = model.completion.catalogue
-        with self.store() as store:
-            if store.revision() == catalogue.revision and catalogue.revision:
-                fresh = None
-            else:
-                fresh = self._fresh(store, item)
+        stored, rejected = self._stored(model, item)
         with self._scoring:
-            if fresh is None:
-                asked = AskedCells(items=(item,), properties=properties)
-                plan = model.completion.plan(asked)
-                found = list(
-                    model.completion.complete(plan, top_k=top_k, target_precision=target_precision)
-                )
-            else:
-                stored, rejected = fresh
-                found, plan = model.completion.complete_new(
-                    stored,
-                    properties,
-                    top_k=top_k,
-                    target_precision=target_precision,
-                    rejected=rejected,
-                )
+            found, plan = model.completion.complete_item(
+                stored,
+                properties,
+                top_k=top_k,
+                target_precision=target_precision,
+                rejected=rejected,
+                is_stored=True,
+            )
         return self._held_back(found, model), plan, model
 
     def complete_new(
@@ -283,7 +270,7 @@ class ServedCatalogue:
         """Complete an item that is not stored. Raises PropertyNotFoundError for an unknown name."""
         model = self.needed_model()
         with self._scoring:
-            found, plan = model.completion.complete_new(
+            found, plan = model.completion.complete_item(
                 item, properties, top_k=top_k, target_precision=target_precision
             )
         return self._held_back(found, model), plan, model
@@ -301,34 +288,34 @@ class ServedCatalogue:
             self.metrics.completions.labels(each.decision).inc()
         return held
 
-    def _fresh(
-        self, store: GraphStore, item: str
+    def _stored(
+        self, model: ServedModel, id: str
     ) -> tuple[ItemInput, dict[tuple[str, str], set[str]]]:
-        """Return an item as it is now, and what was rejected of it."""
-        completion = self.needed_model().completion
-        ontology = completion.catalogue.ontology
-        entry = store.item(item)
-        if entry is None:
-            raise ItemNotFoundError(f"no item {item!r}: ids are those of the source's id column")
-        (read,) = read_items(store, ontology, [item])
-        about, statements = entry
-        files = completion.catalogue.items.files
-        images = tuple(
-            CatalogImage(image, files)
-            for image in about.images
-            if not is_address(image) and files.status(image) is not None
-        )
+        """Return an item as it is now, and what was rejected of it.
+
+        The model's own snapshot may be some seconds old.
+        """
+        catalogue = model.completion.catalogue
+        with self.store() as store:
+            entry = store.item(id)
+            if entry is None:
+                raise ItemNotFoundError(f"no item {id!r}: ids are those of the source's id column")
+            (read,) = read_items(store, catalogue.ontology, [id])
+        item, statements = entry
         rejected: dict[tuple[str, str], set[str]] = {}
         for statement in statements:
             if statement.rank is Rank.REJECTED:
-                rejected.setdefault((item, statement.property), set()).add(statement.value)
+                rejected.setdefault((id, statement.property), set()).add(statement.value)
+        has_details = catalogue.snapshot.details is not None
+        paths = item.images if has_details else item.images[:1]
+        images = catalogue.items.readable_images(id, paths)
         stored = ItemInput(
-            item,
-            title=about.title or None,
+            id,
+            title=item.title or None,
             image=images[0] if images else None,
             known=read.statements,
-            description=about.description or None,
-            category=tuple(about.category.split(CATEGORY_SEPARATOR)) if about.category else (),
+            description=(item.description or None) if has_details else None,
+            category=tuple(item.category.split(CATEGORY_SEPARATOR)) if item.category else (),
             more_images=images[1:],
         )
         return stored, rejected

@@ -190,24 +190,33 @@ class NewItemIn(CompletionIn):
     statements: list[PropertyValueIn] = Field(default_factory=list, max_length=MAX_STATEMENTS)
 
 
+class StoredValue(BaseModel):
+    """A stored value of a cell."""
+
+    value: str
+    rank: str
+    source: str
+
+
 class ProposalOut(BaseModel):
     """A proposal: a value for a cell, with its probability and evidence."""
 
     id: int
     item: str
-    property: str
-    values: list[str]
-    replaces: list[str]
+    field: str = Field(description="The property")
+    current: list[StoredValue] = Field(description="What is stored of it")
+    proposed: list[str]
+    replaces: list[str] = Field(description="The stored values in whose place they would be put")
     probability: float
     gain: float
     doubt: float
     candidates: list[CandidateOut]
     decision: str
     proven: float | None
-    origin: str
+    source: str = Field(description="What made it: a model, an audit, ...")
     model: str | None
     run: str
-    state: str
+    status: str
     decided: list[str]
     reviewer: str | None
     created: str
@@ -216,14 +225,6 @@ class ProposalOut(BaseModel):
     skips: int
     evidence: dict[str, Any]
     etag: str = Field(description="For If-Match")
-
-
-class StoredValue(BaseModel):
-    """A stored value of a cell."""
-
-    value: str
-    rank: str
-    source: str
 
 
 class ProposalStep(BaseModel):
@@ -243,7 +244,6 @@ class ProposalDetail(ProposalOut):
 
     title: str | None
     images: list[str]
-    current: list[StoredValue]
     history: list[ProposalStep]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from kg.stores.protocol import GraphStore
 from schema.errors import ProposalConflictError, UsageError
 from schema.ledger_proposals import ProposalRecords
 from schema.proposals import (
@@ -34,11 +35,13 @@ from serving.api.parameters import (
     Catalogue,
     Cursor,
     PageSize,
+    bad_cursor,
     check_version,
     decode_cursor,
     encode_cursor,
 )
 from serving.api.problems import EVERYWHERE, ProblemError, documented
+from serving.review.graph import rows_of_cells
 from serving.review.session import Review, ReviewReport
 
 router = APIRouter(prefix="/v2/proposals", tags=["review"], responses=EVERYWHERE)
@@ -83,7 +86,7 @@ def list_proposals(
     delayed = records.delayed()
     page = found[:limit]
     return ProposalPage(
-        proposals=[proposal_out(each) for each in page],
+        proposals=proposals_out(catalogue, page),
         next=encode_cursor(str(page[-1].id)) if len(found) > limit else None,
         count=records.count(wanted),
         waiting=delayed.waiting,
@@ -227,7 +230,7 @@ def _decide_one(
     function: Callable[[Review, Proposal], ReviewReport],
 ) -> DecisionOut:
     def check(proposal: Proposal) -> None:
-        check_version(request, etag_of(proposal), _plain(proposal))
+        check_version(request, etag_of(proposal), _plain(proposal, ()))
 
     return decide_one(catalogue, number, kind, function, check)
 
@@ -238,7 +241,7 @@ def _accepting(who: Caller) -> Callable[[Review, Proposal], ReviewReport]:
 
 def _conflict(detail: str, proposal: Proposal) -> ProblemError:
     etag = etag_of(proposal)
-    extra = {"current": _plain(proposal), "etag": etag}
+    extra = {"current": _plain(proposal, ()), "etag": etag}
     return ProblemError(409, detail, extra=extra, headers={"ETag": etag})
 
 
@@ -255,35 +258,49 @@ def etag_of(proposal: Proposal) -> str:
     return f'"{proposal.id}-{proposal.change}-{proposal.skips}"'
 
 
-def proposal_out(proposal: Proposal) -> ProposalOut:
-    """Return a proposal as a document."""
-    return ProposalOut(**_plain(proposal))
+def proposals_out(catalogue: ServedCatalogue, found: Sequence[Proposal]) -> list[ProposalOut]:
+    """Return proposals as documents, with what is stored of their cells."""
+    with catalogue.store() as store:
+        cells = current_values(store, found)
+    return [ProposalOut.model_validate(_plain(each, cells.get(each.cell, ()))) for each in found]
 
 
 def detail_of(catalogue: ServedCatalogue, proposal: Proposal) -> ProposalDetail:
     """Return a proposal with its item, what is stored of its cell, and its history."""
     with catalogue.store() as store:
         entry = store.item(proposal.item)
-    item, statements = entry or (None, [])
-    current = [
-        {"value": each.value, "rank": str(each.rank), "source": each.provenance.source}
-        for each in statements
-        if each.property == proposal.property and each.language is None
-    ]
+        cells = current_values(store, [proposal])
     history = catalogue.records.history(proposal.id)
     return ProposalDetail.model_validate(
         {
-            **_plain(proposal),
-            "title": None if item is None else item.title,
-            "images": [] if item is None else list(item.images),
-            "current": current,
+            **_plain(proposal, cells.get(proposal.cell, ())),
+            "title": None if entry is None else entry[0].title,
+            "images": [] if entry is None else list(entry[0].images),
             "history": [_step(change, run) for change, run in history],
         }
     )
 
 
-def _plain(proposal: Proposal) -> dict[str, Any]:
-    return {**proposal.as_dict(), "etag": etag_of(proposal)}
+def current_values(
+    store: GraphStore, found: Sequence[Proposal]
+) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Return what is stored of the cells of proposals."""
+    stored = store.rows_about(list(dict.fromkeys(each.item for each in found)))
+    rows = rows_of_cells(stored, {each.cell for each in found})
+    return {
+        cell: [
+            {"value": row["value"], "rank": str(row["rank"]), "source": row["source"] or ""}
+            for row in own
+        ]
+        for cell, own in rows.items()
+    }
+
+
+def _plain(proposal: Proposal, current: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a proposal as the API names its parts."""
+    names = {"property": "field", "values": "proposed", "origin": "source", "state": "status"}
+    document = {names.get(name, name): value for name, value in proposal.as_dict().items()}
+    return {**document, "current": list(current), "etag": etag_of(proposal)}
 
 
 def _step(change: ProposalChange, run: ProposalRun) -> dict[str, Any]:
@@ -300,7 +317,5 @@ def _step(change: ProposalChange, run: ProposalRun) -> dict[str, Any]:
 
 def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > MAX_NUMBER:
-        raise ProblemError(
-            400, f"after: {text[:40]!r} is no cursor: take `next` of the page before"
-        )
+        raise bad_cursor(text)
     return int(text)

@@ -11,7 +11,7 @@ def test_a_proposal_is_listed_shown_and_accepted(client):
     assert numbers(client) == [2, 3, 1]
     found = client.get("/v2/proposals/1")
     document = found.json()
-    assert document["values"] == ["clay"]
+    assert document["proposed"] == ["clay"]
     assert document["title"] == "Blue mug"
     assert document["current"] == []
     done = client.post("/v2/proposals/1/accept", headers={"if-match": found.headers["etag"]})
@@ -28,7 +28,7 @@ def test_the_second_of_two_reviewers_gets_both_versions(client):
     assert client.post("/v2/proposals/1/reject", headers={"if-match": etag}).status_code == 200
     late = client.post("/v2/proposals/1/accept", headers={"if-match": etag})
     assert late.status_code == 409
-    assert late.json()["current"]["state"] == "rejected"
+    assert late.json()["current"]["status"] == "rejected"
     assert late.json()["if_match"] == etag
     # Without a version it is still refused, since it is decided.
     assert client.post("/v2/proposals/1/accept").status_code == 409
@@ -59,7 +59,7 @@ def test_another_value_is_given_and_taken_back(client):
     assert client.get("/v2/proposals/3").json()["decided"] == ["green"]
     run = done.json()["run"]
     assert client.post(f"/v2/runs/{run}/undo").json()["proposals"] == 1
-    assert client.get("/v2/proposals/3").json()["state"] == "proposed"
+    assert client.get("/v2/proposals/3").json()["status"] == "proposed"
     assert client.post("/v2/proposals/3/edit", json={"values": ["red"]}).status_code == 400
 
 
@@ -96,7 +96,7 @@ def test_pages_go_on_where_a_decided_proposal_was(client):
 def test_skipped_ones_come_last(client):
     client.post("/v2/proposals/2/skip")
     assert numbers(client) == [3, 1, 2]
-    assert client.get("/v2/proposals/2").json()["state"] == "proposed"
+    assert client.get("/v2/proposals/2").json()["status"] == "proposed"
 
 
 def test_the_unknown_is_said_to_be_so(client):

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.runs import plot_runs, read_training_log
+from evaluation.runs import plot_runs
 from schema.errors import DataError, UsageError
+from schema.training_log import read_training_log
 
 
 def write_log(folder: Path, *terms: str) -> Path:

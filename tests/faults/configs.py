@@ -650,7 +650,7 @@ def _shapes() -> Kind:
 
 
 def _log() -> Kind:
-    from evaluation.runs import read_training_log
+    from schema.training_log import read_training_log
     from training.run_log import RunLog
 
     line = {"step": 1, "epoch": 0, "loss": {"total": 1.5, "mlm": 0.5}, "lr": 0.1}

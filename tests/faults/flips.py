@@ -306,7 +306,7 @@ def _read(home: Home) -> dict[str, Any]:
 
 
 def _read_model(model: Path) -> dict[str, Any]:
-    from evaluation.runs import read_training_log
+    from schema.training_log import read_training_log
     from training.checkpoints import load_checkpoint
 
     checkpoint = load_checkpoint(model / "checkpoints")

@@ -1,4 +1,4 @@
-"""The application: the routes of the API behind what guards and observes it."""
+"""The application: the routes of the API and the pages behind what guards and observes them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from serving.api.observing import Metrics, ObservingMiddleware, add_tracing
 from serving.api.options import ServeOptions
 from serving.api.problems import Problem, add_problem_handlers
 from serving.api.routes import completion, health, items, jobs, proposals, queries, runs, search
+from serving.pages.app import add_pages
 
 ABOUT = (
     "A product graph that is searched, completed and reviewed. Errors are problem documents "
@@ -62,6 +63,7 @@ def create_app(home: Home, options: ServeOptions | None = None) -> FastAPI:
     for module in (health, items, completion, search, proposals, queries, jobs, runs):
         app.include_router(module.router)
     app.include_router(health.metrics_router)
+    add_pages(app)
     _document_problems(app)
     # The last one added is the first to see a request.
     if options.origins:

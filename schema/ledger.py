@@ -175,6 +175,11 @@ class Ledger:
         rows = self.rows(sa.select(ingest_runs.c.sources).order_by(ingest_runs.c.started))
         return list(dict.fromkeys(str(path) for row in rows for path in row["sources"]))
 
+    def ingest_statuses(self) -> dict[str, str]:
+        """Return the status of each ingest run: running, done, or undone."""
+        rows = self.rows(sa.select(ingest_runs.c.id, ingest_runs.c.status))
+        return {str(row["id"]): str(row["status"]) for row in rows}
+
     def begin_undo(self, run: str, by: str) -> None:
         """Record that a run is being undone by another one, before anything is taken back."""
         self.record_ingest(by, "running", [], {UNDOES: run})

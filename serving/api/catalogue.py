@@ -7,7 +7,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -192,6 +192,18 @@ class ServedCatalogue:
                 self._listed = time.monotonic()
             assert self._listing is not None
             return self._listing
+
+    def with_images(self, ids: Iterable[str]) -> set[str]:
+        """Return those of some items whose first image can be shown."""
+        with self.store() as store:
+            rows = store.rows_about(list(ids)).items
+        return {
+            id
+            for id, row in rows.items()
+            if row["images"]
+            and not is_address(row["images"][0])
+            and self._files.status(row["images"][0]) is not None
+        }
 
     def thumbnail(self, image: str, size: int = IMAGE_SIZE) -> bytes:
         """Return an image of the home as a JPEG of at most ``size`` pixels a side.

@@ -7,6 +7,7 @@ far it is, what came of it and its log; a server that starts goes on with those 
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -137,6 +138,10 @@ class Jobs:
             job = self.get(folder.name)
             if job is not None:
                 yield job
+
+    def latest(self, count: int) -> list[Job]:
+        """Return the newest jobs."""
+        return list(itertools.islice(self.all(), count))
 
     def get(self, id: str) -> Job | None:
         """Return a job; None if there is none."""

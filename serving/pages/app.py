@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from serving.pages import overview, signing_in
+from serving.pages import overview, quality, runs, search, signing_in
 from serving.pages.rendering import ASSETS, asset
 from serving.pages.routing import error_page, page_router
 
-PAGES = (overview,)
+PAGES = (overview, search, runs, quality)
 """The pages in the order of the navigation, each with ``router`` and ``NAVIGATION``."""
 YEAR = 365 * 24 * 3600
 _API = ("/v2/", "/metrics", "/openapi.json")

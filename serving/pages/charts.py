@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 WIDTH = 360
 HEIGHT = 200
-LEFT = 48
+LEFT = 56
 BOTTOM = 26
 TOP = 8
 RIGHT = 10

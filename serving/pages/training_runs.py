@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kg.home import Home
-from kg.home_models import ModelEntry, list_models, read_champion
+from kg.home_models import Kind, ModelEntry, list_models, read_champion
 from schema.ledger_proposals import ProposalRecords
 from schema.proposals import DECIDED, PREDICTIONS, Proposal, ProposalFilter
 from schema.training_log import read_training_log
@@ -18,6 +18,9 @@ from serving.review.statistics import Realised, by_kind
 MAX_CHARTS = 12
 LOG = "log.jsonl"
 TOTAL = "total"
+OVERALL = ("hits@1", "mrr", "accuracy", "f1")
+"""The names of figures over all cells, the first that there is being told."""
+_KINDS = {Kind.BOTH: "experts and network"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,25 @@ class ModelRow:
     is_champion: bool
     training: Mapping[str, Any]
     realised: Realised | None
+
+    @property
+    def kind(self) -> str:
+        """What it holds, in words."""
+        kind = self.entry.kind
+        return "" if kind is None else _KINDS.get(kind, kind)
+
+    @property
+    def headline(self) -> tuple[str, float] | None:
+        """Its figure over all held-out cells, with its name; None if there is none."""
+        figures = self.entry.held_out or {}
+        return next(((name, figures[name]) for name in OVERALL if name in figures), None)
+
+    @property
+    def situations(self) -> list[tuple[str, float]]:
+        """The same figure by what was known of the items, the best first."""
+        figures = self.entry.held_out or {}
+        rest = [(name, value) for name, value in figures.items() if name not in OVERALL]
+        return sorted(rest, key=lambda pair: -pair[1])
 
 
 def model_rows(home: Home) -> list[ModelRow]:

@@ -60,7 +60,8 @@ def all_runs(catalogue: ServedCatalogue) -> list[RunOut]:
         graph = {each.run: each for each in runs_of(store)}
     proposals = {each.id: each for each in catalogue.records.runs()}
     found = [_of_proposals(each, graph.get(id)) for id, each in proposals.items()]
-    found += [_of_graph(each) for id, each in graph.items() if id not in proposals]
+    ingests = catalogue.ledger.ingest_statuses()
+    found += [_of_graph(each, ingests.get(id)) for id, each in graph.items() if id not in proposals]
     return sorted(found, key=lambda each: (each.started, each.run), reverse=True)
 
 
@@ -76,8 +77,14 @@ def _of_proposals(run: ProposalRun, graph: RunSummary | None) -> RunOut:
     )
 
 
-def _of_graph(run: RunSummary) -> RunOut:
-    return RunOut(run=run.run, kind="graph", started=run.at, status="done", changes=_changes(run))
+def _of_graph(run: RunSummary, ingest_status: str | None) -> RunOut:
+    return RunOut(
+        run=run.run,
+        kind="change" if ingest_status is None else "ingest",
+        started=run.at,
+        status=ingest_status or "done",
+        changes=_changes(run),
+    )
 
 
 def _changes(run: RunSummary) -> dict[str, int]:

@@ -1,0 +1,136 @@
+"""The pages of search, runs and quality: what they show and do, and that data is shown as text."""
+
+import json
+import time
+
+import pytest
+from lxml import etree, html
+
+from kg.ingest.pipeline import ingest
+from schema.proposals import NewProposal, ProposalOrigin
+from serving.review.session import open_review
+from serving.search.index import index_home
+from tests.serving.api.conftest import client, home, serve, token  # noqa: F401
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+
+
+@pytest.fixture
+def pages(home, client):  # noqa: F811
+    """A client of a home whose texts want to be scripts."""
+    path = home.path.parent / "hostile.csv"
+    path.write_text(
+        'id,title,category,colour\n"h1","' + HOSTILE.replace('"', '""') + ' mug",'
+        '"' + HOSTILE.replace('"', '""') + '","' + HOSTILE.replace('"', '""') + '"\n'
+    )
+    ingest(home, [path])
+    index_home(home)
+    # A search looks for changes once a second.
+    time.sleep(1.1)
+    return client
+
+
+def assert_text(page):
+    """Assert that a page has no element of the data's making."""
+    assert page.status_code == 200, page.text[:500]
+    assert "<script>alert" not in page.text
+    for element in html.document_fromstring(page.text).iter(etree.Element):
+        for name, value in element.items():
+            assert not name.startswith("on")
+            if name in ("src", "href", "action"):
+                assert value.startswith(("/", "#")), value
+                assert not value.startswith("//")
+
+
+def test_a_search_shows_hits_filters_and_reasons(pages):
+    page = pages.get("/search", params={"q": "blue mug"})
+    assert_text(page)
+    assert "<mark>Blue</mark> <mark>mug</mark>" in page.text or "<mark>Blue mug</mark>" in page.text
+    choices = pages.get("/search", params={"q": "oak mug"}).text
+    assert 'href="/search?q=oak+mug&amp;category=Mugs"' in choices
+    assert "words in the title" in page.text
+    filtered = pages.get("/search", params={"q": "mug", "filter": "material=clay"})
+    assert "Blue mug" not in filtered.text
+    assert "leave this filter out" in filtered.text
+
+
+def test_what_cannot_be_searched_is_told_on_the_page(pages):
+    for query in ({"q": "mug", "filter": "size=x"}, {"q": "???"}, {"q": "mug", "filter": "x"}):
+        page = pages.get("/search", params=query)
+        assert page.status_code in (200, 400)
+        assert "Traceback" not in page.text
+    assert_text(pages.get("/search"))
+    assert_text(pages.get("/search", params={"q": HOSTILE}))
+
+
+def test_a_part_of_the_page_is_sent_to_who_asks_for_it(pages):
+    part = pages.get("/search", params={"q": "mug"}, headers={"hx-request": "true"})
+    assert "<html" not in part.text
+    assert "item" in part.text
+
+
+def test_runs_are_listed_and_taken_back(pages):
+    page = pages.get("/runs")
+    assert_text(page)
+    assert "ingest" in page.text
+    runs = pages.get("/v2/runs").json()["runs"]
+    run = next(each["run"] for each in runs if each["kind"] == "ingest")
+    done = pages.post(f"/runs/{run}/undo", follow_redirects=False)
+    assert done.status_code == 303
+    assert pages.get("/v2/items/h1").status_code == 404
+
+
+def test_a_model_has_a_page_with_its_curves_and_others_have_none(pages, home):  # noqa: F811
+    lines = [
+        '{"step": %d, "loss": {"total": %f, "lpm": 1.0}}' % (step, 9 / step) for step in (1, 2)
+    ]
+    (home.models / "made" / "log.jsonl").write_text("\n".join(lines))
+    (home.models / "made" / "config.json").write_text("{}")
+    page = pages.get("/runs/models/made")
+    assert_text(page)
+    assert "total, at the end 4.5" in page.text
+    assert pages.get("/runs/models/..%2F..%2Fetc").status_code == 404
+
+
+def test_spellings_are_merged_at_once(home, client):  # noqa: F811
+    path = home.path.parent / "spelled.csv"
+    path.write_text("id,title,colour\n5,Jug,Blue.\n6,Pot,Bleu\n")
+    ingest(home, [path])
+    with open_review(home) as review:
+        run = review.begin()
+        added = review.add(
+            run,
+            [
+                NewProposal(
+                    item,
+                    "colour",
+                    ("blue",),
+                    0.9,
+                    origin=ProposalOrigin.NEAR_DUPLICATE,
+                    replaces=(value,),
+                )
+                for item, value in (("5", "Blue."), ("6", "Bleu"))
+            ],
+        )
+        review.end(run)
+    assert added.added == 2
+    page = client.get("/quality")
+    assert_text(page)
+    assert "Blue." in page.text
+    form = {"property": "colour", "value": "blue", "action": "accept"}
+    assert client.post("/quality/spellings", data=form, follow_redirects=False).status_code == 303
+    stored = client.get("/v2/items/5").json()["statements"]
+    assert [each["value"] for each in stored if each["rank"] == "accepted"] == ["blue"]
+    assert "Blue." not in client.get("/quality").text
+
+
+def test_who_may_only_read_is_offered_nothing_else(serve, token):  # noqa: F811
+    reader = serve(require_token=True)
+    headers = token("read")
+    for path in ("/runs", "/quality", "/search"):
+        page = reader.get(path, headers=headers)
+        assert_text(page)
+        assert 'method="post"' not in page.text.replace('method="post" action="/sign-out"', "")
+    form = {"property": "colour", "value": "blue", "action": "accept"}
+    assert reader.post("/quality/spellings", data=form, headers=headers).status_code == 403
+    assert reader.post("/quality/jobs", data={"kind": "audit"}, headers=headers).status_code == 403

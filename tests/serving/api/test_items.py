@@ -33,12 +33,15 @@ def test_every_id_comes_out_of_a_path_as_it_went_in(id):
 
     seen = {}
 
+    async def nothing(*_):
+        return {}
+
     async def app(scope, receive, send):
         seen.update(scope)
 
     raw = f"/v2/items/{quote(id, safe='')}".encode()
     scope = {"type": "http", "raw_path": raw, "path": unquote(raw.decode())}
-    asyncio.run(EncodedPathMiddleware(app)(scope, None, None))
+    asyncio.run(EncodedPathMiddleware(app)(scope, nothing, nothing))
     rest = seen["path"].removeprefix("/v2/items/")
     assert "/" not in rest
     assert unquote(rest) == id

@@ -81,10 +81,8 @@ def test_runs_are_listed_and_taken_back(pages):
 
 
 def test_a_model_has_a_page_with_its_curves_and_others_have_none(pages, home):  # noqa: F811
-    lines = [
-        '{"step": %d, "loss": {"total": %f, "lpm": 1.0}}' % (step, 9 / step) for step in (1, 2)
-    ]
-    (home.models / "made" / "log.jsonl").write_text("\n".join(lines))
+    lines = [{"step": step, "loss": {"total": 9 / step, "lpm": 1.0}} for step in (1, 2)]
+    (home.models / "made" / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (home.models / "made" / "config.json").write_text("{}")
     page = pages.get("/runs/models/made")
     assert_text(page)

@@ -62,7 +62,14 @@ class RunSummary:
 def runs_of(store: GraphStore) -> list[RunSummary]:
     """Return all runs that changed a store, oldest first."""
     found: dict[str, RunSummary] = {}
-    for batch in store.changes():
+    add_runs(found, store)
+    return list(found.values())
+
+
+def add_runs(found: dict[str, RunSummary], store: GraphStore) -> None:
+    """Add the runs that changed a store since those that are known, by their names."""
+    last = max((each.last for each in found.values()), default=-1)
+    for batch in store.changes(last):
         summary = found.setdefault(batch.run, RunSummary(batch.run, batch.at, batch.version))
         summary.last = batch.version
         counts = {
@@ -73,7 +80,6 @@ def runs_of(store: GraphStore) -> list[RunSummary]:
         summary.statements += counts.get(Operation.STATEMENT, 0)
         summary.retracted += counts.get(Operation.RETRACT, 0)
         summary.deleted += counts.get(Operation.DELETE, 0)
-    return list(found.values())
 
 
 def version_as_of(store: GraphStore, moment: str) -> int:

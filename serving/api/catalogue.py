@@ -22,6 +22,7 @@ from kg.home_models import champion_or
 from kg.image_decoding import decode_image
 from kg.image_files import is_address
 from kg.snapshot import GraphSnapshot
+from kg.stores.history import RunSummary, add_runs
 from kg.stores.protocol import GraphStore
 from schema.errors import (
     CatalographError,
@@ -147,6 +148,8 @@ class ServedCatalogue:
         self._failure = LOADING
         self._files = home.image_files()
         self._listing_lock = threading.Lock()
+        self._runs_lock = threading.Lock()
+        self._runs: dict[str, RunSummary] = {}
         self._listing: Listing | None = None
         self._listed = -WATCH_SECONDS
         self._loading = threading.Lock()
@@ -192,6 +195,12 @@ class ServedCatalogue:
                 self._listed = time.monotonic()
             assert self._listing is not None
             return self._listing
+
+    def graph_runs(self) -> dict[str, RunSummary]:
+        """Return the runs that changed the graph; what is known of it already is not read again."""
+        with self._runs_lock, self.store() as store:
+            add_runs(self._runs, store)
+            return {name: replace(each) for name, each in self._runs.items()}
 
     def with_images(self, ids: Iterable[str]) -> set[str]:
         """Return those of some items whose first image can be shown."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from serving.pages import overview, quality, runs, search, signing_in
+from serving.pages import overview, quality, reference, runs, search, signing_in
 from serving.pages.rendering import ASSETS, asset
 from serving.pages.routing import error_page, page_router
 
@@ -28,7 +28,7 @@ def get_asset(name: str) -> Response:
 def add_pages(app: FastAPI) -> None:
     """Add the pages to an application that has the handlers of problems."""
     app.state.navigation = tuple(each.NAVIGATION for each in PAGES)
-    for module in (*PAGES, signing_in):
+    for module in (*PAGES, reference, signing_in):
         app.include_router(module.router)
     app.include_router(assets)
     told_as_problem = app.exception_handlers[HTTPException]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from kg.stores.history import RunSummary, runs_of
+from kg.stores.history import RunSummary
 from schema.proposals import ProposalRun, RunKind
 from schema.tokens import Scope
 from serving.api.authentication import Reader, Reviewer
@@ -56,8 +56,7 @@ def undo_by(catalogue: ServedCatalogue, run: str, scopes: frozenset[Scope]) -> R
 
 def all_runs(catalogue: ServedCatalogue) -> list[RunOut]:
     """Return the runs that changed the graph or proposals, the newest first."""
-    with catalogue.store() as store:
-        graph = {each.run: each for each in runs_of(store)}
+    graph = catalogue.graph_runs()
     proposals = {each.id: each for each in catalogue.records.runs()}
     found = [_of_proposals(each, graph.get(id)) for id, each in proposals.items()]
     ingests = catalogue.ledger.ingest_statuses()

@@ -40,6 +40,7 @@ def test_a_long_line_is_thinned_and_keeps_its_end():
 def test_what_was_promised_and_kept_is_on_the_diagonal():
     chart = reliability_chart("", [Measured("all", 0.5, 0.5, 0.4, 0.6)])
     (bar,) = chart.bars
+    assert chart.diagonal is not None
     x0, y0, x1, y1 = chart.diagonal
     assert bar.x == (x0 + x1) / 2
     assert bar.middle == (y0 + y1) / 2

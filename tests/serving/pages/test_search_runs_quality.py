@@ -122,6 +122,17 @@ def test_spellings_are_merged_at_once(home, client):  # noqa: F811
     assert "Blue." not in client.get("/quality").text
 
 
+def test_the_reference_has_every_operation_with_its_fields(client):  # noqa: F811
+    page = client.get("/docs")
+    assert_text(page)
+    document = client.get("/openapi.json").json()
+    for path, methods in document["paths"].items():
+        assert f"<code>{path}</code>" in page.text
+        assert all(each["summary"] in page.text for each in methods.values())
+    for name in ("target_precision", "if-match", "one_to_one", "images"):
+        assert name in page.text.lower() or name == "if-match"
+
+
 def test_who_may_only_read_is_offered_nothing_else(serve, token):  # noqa: F811
     reader = serve(require_token=True)
     headers = token("read")

@@ -389,6 +389,53 @@ class ModelOut(BaseModel):
     about: dict[str, Any] = Field(default_factory=dict)
 
 
+class ModelSummary(BaseModel):
+    """A model of the home. `name`, `versions` and `platform` are those of Open Inference."""
+
+    name: str
+    versions: list[str] = Field(description="When its folder was written")
+    platform: Literal["catalograph"] = "catalograph"
+    kind: str | None
+    state: str
+    problem: str | None = Field(description="Why it cannot be served")
+    items: int | None = Field(description="How many it has learned from")
+    properties: int | None
+    held_out: dict[str, float] = Field(description="Figures of items left out in training")
+    is_champion: bool
+    is_served: bool
+
+
+class Ready(BaseModel):
+    """Whether a model answers."""
+
+    name: str
+    ready: bool
+
+
+class StatementDetail(BaseModel):
+    """A statement with all that is known of where it comes from."""
+
+    property: str
+    value: str
+    language: str | None
+    rank: str
+    provenance: list[ProvenanceOut] = Field(description="Of each source, in order of arrival")
+
+
+class ProvenanceOut(BaseModel):
+    """Where a statement comes from."""
+
+    rank: str
+    source: str
+    batch: str = Field(description="The run that wrote it")
+    row: int | None = Field(description="The line of the source file")
+    model: str | None
+    confidence: float | None
+    evidence: str | None
+    reviewer: str | None
+    time: str
+
+
 class Health(BaseModel):
     """Whether the server can do its work."""
 

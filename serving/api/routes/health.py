@@ -8,12 +8,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from kg.home_models import list_models, read_champion
 from schema.errors import CatalographError
 from serving.api.authentication import Admin, Reader
 from serving.api.catalogue import ServedCatalogue
-from serving.api.documents import Health, ModelIn, ModelOut
+from serving.api.documents import Health, ModelIn, ModelOut, ModelSummary, Ready
 from serving.api.parameters import Catalogue
-from serving.api.problems import EVERYWHERE
+from serving.api.problems import EVERYWHERE, ProblemError, documented
 
 TOLD = ("created", "preset", "metrics", "items")
 """What of a model's own description is passed on: the rest may name files."""
@@ -61,6 +62,56 @@ def change_model(catalogue: Catalogue, given: ModelIn, _: Admin) -> ModelOut:
     """Serve another model of the home, without a failed request in between."""
     catalogue.change_model(given.name)
     return _described(catalogue)
+
+
+@router.get("/models")
+def list_served_models(catalogue: Catalogue, _: Reader) -> list[ModelSummary]:
+    """List the models of the home, the newest first."""
+    return model_summaries(catalogue)
+
+
+@router.get("/models/{name}", responses=documented(404))
+def model_metadata(catalogue: Catalogue, name: str, _: Reader) -> ModelSummary:
+    """Describe a model of the home."""
+    return _summary(catalogue, name)
+
+
+@router.get("/models/{name}/ready", responses={503: {"model": Ready}})
+def model_ready(catalogue: Catalogue, name: str, response: Response) -> Ready:
+    """Say whether a model answers: 200 if it is the served one, 503 otherwise."""
+    is_served = catalogue.model is not None and catalogue.model.name == name
+    if not is_served:
+        response.status_code = 503
+    return Ready(name=name, ready=is_served)
+
+
+def _summary(catalogue: ServedCatalogue, name: str) -> ModelSummary:
+    found = next((each for each in model_summaries(catalogue) if each.name == name), None)
+    if found is None:
+        raise ProblemError(404, f"no model {name[:100]!r} in this home: list those that there are")
+    return found
+
+
+def model_summaries(catalogue: ServedCatalogue) -> list[ModelSummary]:
+    """Return the models of a home, the newest first."""
+    champion = read_champion(catalogue.home)
+    served = catalogue.model
+    found = [
+        ModelSummary(
+            name=each.name,
+            versions=[each.time] if each.time else [],
+            kind=each.kind,
+            state=each.state,
+            problem=each.problem,
+            items=each.items,
+            properties=each.properties,
+            held_out=dict(each.held_out or {}),
+            is_champion=champion is not None and champion.name == each.name,
+            is_served=served is not None and served.name == each.name,
+        )
+        for each in list_models(catalogue.home)
+    ]
+    return sorted(found, key=lambda each: each.versions, reverse=True)
 
 
 def _described(catalogue: ServedCatalogue) -> ModelOut:

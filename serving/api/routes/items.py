@@ -16,7 +16,7 @@ from kg.stores.history import history_of
 from kg.stores.protocol import GraphStore
 from kg.stores.tables import item_from_row, statements_from_rows
 from schema.errors import ItemNotFoundError
-from schema.terms import Item
+from schema.terms import Item, Statement, StatementReference
 from serving.api.authentication import Reader, Writer
 from serving.api.catalogue import ServedCatalogue
 from serving.api.documents import (
@@ -27,7 +27,9 @@ from serving.api.documents import (
     ItemPage,
     ItemWritten,
     NewItemOfSource,
+    ProvenanceOut,
     RunChanged,
+    StatementDetail,
 )
 from serving.api.parameters import (
     Catalogue,
@@ -152,6 +154,16 @@ def delete_item(catalogue: Catalogue, item_id: ItemId, request: Request, _: Writ
     return RunChanged(**catalogue.writer.change(delete))
 
 
+@router.get("/{item_id}/statements")
+def item_statements(catalogue: Catalogue, item_id: ItemId, _: Reader) -> list[StatementDetail]:
+    """Return the statements about an item with the provenance of each."""
+    with catalogue.store() as store:
+        entry = store.item(item_id)
+    if entry is None:
+        raise _unknown(item_id)
+    return [_detail(each) for each in entry[1]]
+
+
 @router.get("/{item_id}/history")
 def item_history(catalogue: Catalogue, item_id: ItemId, _: Reader) -> list[ChangeOut]:
     """Return what changed an item, when, and from which source, the oldest first."""
@@ -190,6 +202,20 @@ def etag_of(document: Any) -> str:
     """Return the ETag of a document: a hash of what it says."""
     text = json.dumps(document, sort_keys=True, ensure_ascii=True, default=str)
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def _detail(statement: Statement) -> StatementDetail:
+    alone = (StatementReference(statement.rank, statement.provenance),)
+    return StatementDetail(
+        property=statement.property,
+        value=statement.value,
+        language=statement.language,
+        rank=str(statement.rank),
+        provenance=[
+            ProvenanceOut(rank=str(each.rank), **asdict(each.provenance))
+            for each in statement.references or alone
+        ],
+    )
 
 
 def _stored(home: Home, id: str) -> dict[str, Any] | None:

@@ -156,3 +156,13 @@ def test_an_image_is_sent_as_pixels_alone(client):
     assert found.content[:2] == b"\xff\xd8"
     assert client.get("/v2/items/1/image/1").status_code == 404
     assert client.get("/v2/items/1/image/-1").status_code == 404
+
+
+def test_statements_come_with_their_provenance(client):
+    said = {"statements": [{"property": "colour", "value": "blue"}]}
+    client.put("/v2/items/2?source=pim", json=said)
+    (colour,) = client.get("/v2/items/2/statements").json()
+    assert [each["source"] for each in colour["provenance"]] == ["items.csv", "pim"]
+    assert colour["provenance"][0]["row"] == 3
+    assert colour["provenance"][1]["time"]
+    assert client.get("/v2/items/9/statements").status_code == 404

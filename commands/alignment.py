@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,11 @@ from schema.files import atomic_file, write_atomically
 
 if TYPE_CHECKING:
     from kg.home import Home
+    from schema.arrays import IntArray
     from serving.alignment.aligning import AlignedPair, Alignment
+    from serving.alignment.counts import CountedRecords
     from serving.alignment.model import Thresholds
-    from serving.alignment.records import Records
+    from serving.alignment.records import Record, Records
     from serving.alignment.writing import WrittenMatches
 
 SHOWN = 20
@@ -48,6 +51,12 @@ SHOWN = 20
     metavar="FILE",
     type=PATH,
     help="The items that those of --left are compared with.  [default: the catalogue's]",
+)
+@click.option(
+    "--new",
+    is_flag=True,
+    help="Find only duplicates of the catalogue's items that are new or have changed since the "
+    "last `catalograph align` of the whole catalogue, or of what was new then.",
 )
 @click.option(
     "--mapping",
@@ -114,6 +123,7 @@ def align(
     pairs_path: Path | None,
     left: Path | None,
     right: Path | None,
+    new: bool,
     mapping: str | None,
     model: str | None,
     nearest: int,
@@ -128,13 +138,15 @@ def align(
 
     Scores given pairs, finds the matches between two files, between a file and the catalogue, or
     duplicates within the catalogue. Every pair gets a calibrated probability and a decision: match,
-    review or distinct.
+    review or distinct. What is counted of the catalogue's items is kept for the next call.
 
     \b
     Example:
       catalograph align --left ours.csv --right theirs.csv --one-to-one --out matches.csv
+      catalograph align --new --write
     """
     from serving.alignment.aligning import AlignOptions, align_records, score_pairs
+    from serving.alignment.index import remember_alignment
     from serving.alignment.model import AlignmentModel, find_alignment_model
     from serving.alignment.pair_files import read_pairs
     from serving.alignment.records import records_of_home
@@ -144,6 +156,10 @@ def align(
         raise UsageError("--pairs scores pairs of the catalogue: leave out --left and --right")
     if right is not None and left is None:
         raise UsageError("--right needs --left: name the file whose items are compared with it")
+    if new and (pairs_path is not None or left is not None):
+        raise UsageError(
+            "--new is about items of the catalogue: leave out --pairs, --left and --right"
+        )
     if write and left is not None:
         raise UsageError(
             "--write is about items of the catalogue: ingest the files first, and leave out --left "
@@ -158,14 +174,19 @@ def align(
     options = AlignOptions(nearest, target_precision, one_to_one)
     if pairs_path is not None:
         pairs = read_pairs(pairs_path)
+        every = records_of_home(home)
+        kept = _kept_counts(context, home, every)
         with bar("comparing", "pairs") as progress:
-            found = score_pairs(
-                aligner, records_of_home(home), pairs, str(pairs_path), options, progress
-            )
+            found = score_pairs(aligner, every, pairs, str(pairs_path), options, progress, kept)
     else:
-        records = _records(context, home, left, right, mapping)
+        if left is None:
+            items = _items_of_catalogue(context, home, aligner.name if new else None)
+        else:
+            items = _items_of_files(context, home, left, right, mapping)
         with bar("comparing", "pairs") as progress:
-            found = align_records(aligner, records, options, progress)
+            found = align_records(
+                aligner, items.records, options, progress, items.kept, items.asked
+            )
     _note_unproven(context, aligner.thresholds(target_precision), target_precision)
     shown = _shown(found, min_probability, every=pairs_path is not None)
     if out is not None:
@@ -176,26 +197,78 @@ def align(
     if write:
         written = write_matches(home, found.pairs, aligner.name, target_precision)
     _emit(context, found, shown, out, written)
+    if pairs_path is None and left is None:
+        _note(context, remember_alignment(home, items.records.records, aligner.name))
 
 
-def _records(
-    context: Context, home: Home, left: Path | None, right: Path | None, mapping: str | None
-) -> Records:
-    """Read the items to compare, and say how the files were read."""
+@dataclass(frozen=True)
+class _Items:
+    """The items to compare, what is kept of them, and the rows of which each pair has one."""
+
+    records: Records
+    kept: CountedRecords | None = None
+    asked: IntArray | None = None
+
+
+def _items_of_catalogue(context: Context, home: Home, new_to: str | None) -> _Items:
+    """Read the catalogue; with a model's name, only what is new or has changed is asked."""
+    import numpy as np
+
+    from serving.alignment.index import read_last_alignment
+    from serving.alignment.records import Records, records_of_home
+
+    last = None if new_to is None else read_last_alignment(home)
+    every = records_of_home(home)
+    asked = None
+    if last is not None:
+        asked = np.flatnonzero(last.new(every))
+        context.note(
+            f"{len(asked):,} of {len(every):,} items are new or have changed since the last "
+            f"alignment, {last.time}"
+        )
+        if last.model != new_to:
+            context.note(
+                f"the others were compared with each other by the model {last.model}: leave out "
+                f"--new to have {new_to} compare all"
+            )
+    return _Items(Records.with_sides(every, {}), _kept_counts(context, home, every), asked)
+
+
+def _items_of_files(
+    context: Context, home: Home, left: Path, right: Path | None, mapping: str | None
+) -> _Items:
+    """Read the items of two files, or of a file and the catalogue; say how files were read."""
     from serving.alignment.records import Records, Side, records_of_home, records_of_table
 
-    if left is None:
-        return Records.with_sides(records_of_home(home), {})
     ours, notes = records_of_table(left, mapping)
+    kept = None
     if right is None:
         theirs = records_of_home(home)
+        kept = _kept_counts(context, home, theirs)
     else:
         theirs, more = records_of_table(right, mapping)
         notes += more
     for note in dict.fromkeys(notes):
         context.note(note)
     sides = (Side.LEFT,) * len(ours) + (Side.RIGHT,) * len(theirs)
-    return Records((*ours, *theirs), sides)
+    return _Items(Records((*ours, *theirs), sides), kept)
+
+
+def _kept_counts(context: Context, home: Home, every: Sequence[Record]) -> CountedRecords:
+    """Return the counts of the catalogue's items, and say what was not kept."""
+    from serving.alignment.index import counts_of_home
+
+    with bar("indexing") as progress:
+        found = counts_of_home(home, every, progress)
+    _note(context, found.note)
+    if found.new:
+        context.note(f"{found.new:,} of {len(every):,} items are indexed anew")
+    return found.counted
+
+
+def _note(context: Context, text: str) -> None:
+    if text:
+        context.note(text)
 
 
 def _note_unproven(context: Context, thresholds: Thresholds, target: float) -> None:

@@ -13,6 +13,7 @@ from schema.errors import ItemNotFoundError
 from schema.progress import ProgressCallback, no_progress
 from serving.alignment.blocking import candidate_pairs
 from serving.alignment.corpus import NEIGHBOURS, Corpus
+from serving.alignment.counts import CountedRecords
 from serving.alignment.model import (
     DEFAULT_TARGET,
     AlignmentDecision,
@@ -121,13 +122,15 @@ def score_pairs(
     file: str,
     options: AlignOptions = AlignOptions(),
     progress: ProgressCallback = no_progress,
+    kept: CountedRecords | None = None,
 ) -> Alignment:
     """Score pairs of a catalogue's items, in the order in which they are given.
 
-    Every item of the catalogue counts as a rival that may be the better match.
+    Every item of the catalogue counts as a rival that may be the better match. What is ``kept`` of
+    items is not counted again.
     """
     sides = known_sides(pairs, model.sides)
-    corpus = Corpus(Records.with_sides(records, sides))
+    corpus = Corpus(Records.with_sides(records, sides), kept)
     left, right = rows_of_pairs(corpus, pairs, file)
     probability = model.probabilities(corpus, left, right, progress)
     return _resolved(corpus, left, right, probability, model.thresholds(options.target), options)
@@ -138,10 +141,16 @@ def align_records(
     records: Records,
     options: AlignOptions = AlignOptions(),
     progress: ProgressCallback = no_progress,
+    kept: CountedRecords | None = None,
+    asked: IntArray | None = None,
 ) -> Alignment:
-    """Find the pairs that are worth comparing and score them, the most probable ones first."""
-    corpus = Corpus(records)
-    left, right = candidate_pairs(corpus, nearest=options.nearest)
+    """Find the pairs that are worth comparing and score them, the most probable ones first.
+
+    What is ``kept`` of items is not counted again. With rows that are ``asked``, only pairs that
+    have one of them are compared, as they are among all pairs.
+    """
+    corpus = Corpus(records, kept)
+    left, right = candidate_pairs(corpus, nearest=options.nearest, asked=asked)
     probability = model.probabilities(corpus, left, right, progress)
     order = np.argsort(-probability, kind="stable")
     left, right, probability = left[order], right[order], probability[order]

@@ -12,31 +12,69 @@ import numpy as np
 
 from schema.arrays import IntArray
 from serving.alignment.corpus import NEIGHBOURS, Corpus
+from serving.alignment.records import Side
 
-KINDS = ("title words", "title n-grams", "text words")
+KINDS = ("title n-grams", "title beginning", "text words")
 """The cosines by which neighbours are found."""
 
 
 def candidate_pairs(
-    corpus: Corpus, kinds: Sequence[str] = KINDS, nearest: int = NEIGHBOURS
+    corpus: Corpus,
+    kinds: Sequence[str] = KINDS,
+    nearest: int = NEIGHBOURS,
+    asked: IntArray | None = None,
 ) -> tuple[IntArray, IntArray]:
     """Return the rows ``left`` [M] and ``right`` [M] of the pairs to compare, each pair once.
 
-    Every item is paired with the ``nearest`` ones of each kind. The item of the left side is
-    named first, and otherwise the one with the lower row.
+    Two items are a pair if, by one of the ``kinds``, one is among the ``nearest`` ones of the
+    other, and that one among the 50 nearest of the first. So the pairs of few items are few,
+    however many the others are, and are found without a search for each of the others. With rows
+    that are ``asked``, only pairs that have one of them are returned.
+
+    The item of the left side is named first, and otherwise the one with the lower row.
     """
-    found = []
-    for kind in kinds:
-        neighbours = corpus.neighbours(kind).items[:, :nearest]
-        own = np.repeat(np.arange(len(corpus)), neighbours.shape[1])
-        other = neighbours.ravel()
-        found.append(np.stack([own, other], 1)[other >= 0])
+    begun = _smaller_side(corpus) if asked is None else asked
+    found = [_pairs_of(corpus, kind, nearest, begun) for kind in kinds]
     pairs = np.concatenate(found) if found else np.zeros((0, 2), np.int64)
     pairs = np.unique(np.sort(pairs, axis=1), axis=0)
     swapped = corpus.sides[pairs[:, 0]] > corpus.sides[pairs[:, 1]]
     pairs[swapped] = pairs[swapped][:, ::-1]
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     return pairs[order, 0], pairs[order, 1]
+
+
+def _smaller_side(corpus: Corpus) -> IntArray:
+    """Return rows of which every pair has one: of two sides, those of the smaller one."""
+    left, right, either = (np.flatnonzero(corpus.sides == side) for side in Side)
+    if len(either):
+        return np.arange(len(corpus))
+    return left if len(left) <= len(right) else right
+
+
+def _pairs_of(corpus: Corpus, kind: str, nearest: int, begun: IntArray) -> IntArray:
+    """Return the pairs [M, 2] of the rows at which the search begins with their partners."""
+    there = corpus.neighbours(kind, begun).items
+    partners = np.unique(there[there >= 0])
+    back = corpus.neighbours(kind, partners).items
+    pairs, rank = _numbered(begun, there, len(corpus))
+    returned, rank_back = _numbered(partners, back, len(corpus), swapped=True)
+    both, place, place_back = np.intersect1d(
+        pairs, returned, assume_unique=True, return_indices=True
+    )
+    is_near = np.minimum(rank[place], rank_back[place_back]) < nearest
+    return np.stack(np.divmod(both[is_near], len(corpus)), axis=1)
+
+
+def _numbered(
+    rows: IntArray, items: IntArray, width: int, *, swapped: bool = False
+) -> tuple[IntArray, IntArray]:
+    """Return each pair of a row [R] and one of its neighbours [R, K] as a number, and its rank."""
+    own = np.repeat(rows, items.shape[1])
+    other = items.ravel()
+    rank = np.tile(np.arange(items.shape[1]), len(rows))
+    is_there = other >= 0
+    first, second = (other, own) if swapped else (own, other)
+    return (first * width + second)[is_there], rank[is_there]
 
 
 def recall(

@@ -5,29 +5,36 @@ Shapes: N items, F features of one kind, K neighbours.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.arrays import IntArray
-from serving.alignment.records import Records, Side
+from schema.arrays import BoolArray, IntArray
+from schema.openmp import usable_cores
+from serving.alignment.counts import (
+    BEGINNINGS,
+    COSINES,
+    OVERLAPS,
+    CountedRecords,
+    count_records,
+    with_columns_kept,
+)
+from serving.alignment.records import Record, Records, Side
+from serving.alignment.texts import codes, compounds, flat
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-COMPOUND = re.compile(r"\w+(?:[.\-/]\w+)*")
-"""A word, or several that are joined as in "wfw-9200" and "13.5"."""
-NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?!\w)")
-_NOT_ALPHANUMERIC = re.compile(r"[\W_]")
-MIN_CODE = 3
-"""Characters from which on a word with digits counts as the code of a model or a part."""
+Found = TypeVar("Found")
+
 NEIGHBOURS = 10
-"""The nearest other items that are known of each item."""
+"""The nearest items of each item that are its rivals, or that it is compared with."""
+RETURNED = 50
+"""Among how many of an item's nearest ones one is that it is compared with."""
 MAX_DOCUMENT_SHARE = 0.05
 MIN_FREQUENT = 2000
 """N-grams of more items than both of these are left out of the search for neighbours.
@@ -36,49 +43,33 @@ They say little, and are most of its cost: it grows with the square of how often
 """
 
 
-def compounds(text: str) -> list[str]:
-    """Return the words of a casefolded text, those joined by a point, hyphen or slash as one."""
-    return COMPOUND.findall(text)
-
-
-def codes(text: str) -> list[str]:
-    """Return the words of a text that may be codes of a model or a part, without punctuation.
-
-    These have digits and letters ("wfw9200swh", "108r00645"), or at least four digits.
-    """
-    found = []
-    for word in compounds(text):
-        code = flat(word)
-        digits = sum(character.isdigit() for character in code)
-        if digits and len(code) >= MIN_CODE and (digits < len(code) or len(code) > MIN_CODE):
-            found.append(code)
-    return found
-
-
-def numbers(text: str) -> list[str]:
-    """Return the numbers of a text that stand alone, as they are written."""
-    return NUMBER.findall(text)
-
-
-def trigrams(text: str) -> list[str]:
-    """Return the distinct sequences of three characters of a text's words."""
-    return list({f" {word} "[at : at + 3] for word in compounds(text) for at in range(len(word))})
-
-
-def flat(text: str) -> str:
-    """Return a text without spaces and punctuation, in which "DSC-W120 B" has "dscw120b"."""
-    return _NOT_ALPHANUMERIC.sub("", text)
-
-
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest items of each of N items, the nearest first; -1 where there are fewer than K.
+    """The nearest items of each of R items, the nearest first; -1 where there are fewer than K.
 
-    ``items`` [N, K] and their ``similarities`` [N, K]. An item of one side has those of the other.
+    ``items`` [R, K] and their ``similarities`` [R, K]. An item of one side has those of the other.
     """
 
     items: IntArray
     similarities: NDArray[np.float32]
+
+    def first(self, count: int) -> Neighbours:
+        """Return the nearest ``count`` ones alone."""
+        return Neighbours(self.items[:, :count], self.similarities[:, :count])
+
+
+class OfEach(Generic[Found]):
+    """What a function finds in each of N records, found when it is asked for."""
+
+    def __init__(self, records: tuple[Record, ...], find: Callable[[Record], Found]) -> None:
+        self._records = records
+        self._find = find
+        self._found: dict[int, Found] = {}
+
+    def __getitem__(self, row: int) -> Found:
+        if row not in self._found:
+            self._found[row] = self._find(self._records[row])
+        return self._found[row]
 
 
 class Corpus:
@@ -86,125 +77,140 @@ class Corpus:
 
     ``cosines`` are TF-IDF matrices [N, F] of unit length by name; ``overlaps`` are matrices [N, F]
     with the inverse document frequency ln((1 + N) / n) of every feature that an item has, of which
-    n items have one.
+    n items have one. What is ``kept`` of items need not be counted again, and changes nothing.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, kept: CountedRecords | None = None) -> None:
         self.records = records.records
         self.sides = np.array(records.sides, np.int8)
         self.row_of = {record.id: row for row, record in enumerate(self.records)}
-        self.titles = [record.title.casefold() for record in self.records]
-        self.texts = [record.text.casefold() for record in self.records]
-        self._neighbours: dict[str, Neighbours] = {}
+        self.title_codes = OfEach(self.records, _title_codes)
+        self.text_codes = OfEach(self.records, _text_codes)
+        self.flat_texts = OfEach(self.records, _flat_text)
+        self.first_words = OfEach(self.records, _first_word)
+        self._kept = kept
+        self._searches: dict[str, _Search] = {}
 
     def __len__(self) -> int:
         return len(self.records)
 
     @cached_property
-    def cosines(self) -> dict[str, csr_matrix]:
+    def _counts(self) -> CountedRecords:
+        return count_records(self.records, self._kept).counted
+
+    @cached_property
+    def cosines(self) -> Mapping[str, csr_matrix]:
         """TF-IDF of words and of characters, by name."""
-        return {
-            "title words": _tf_idf(self.titles, token_pattern=r"\w+"),
-            "title trigrams": _tf_idf(self.titles, analyzer="char_wb", ngram_range=(3, 3)),
-            "title n-grams": _tf_idf(self.titles, analyzer="char", ngram_range=(4, 5)),
-            "text words": _tf_idf(self.texts, token_pattern=r"\w+"),
-            "text n-grams": _tf_idf(self.texts, analyzer="char_wb", ngram_range=(3, 5), min_df=2),
-        }
+        return {kind.name: self._counts.of_kind(kind).tf_idf(kind.min_items) for kind in COSINES}
 
     @cached_property
-    def overlaps(self) -> dict[str, csr_matrix]:
+    def overlaps(self) -> Mapping[str, csr_matrix]:
         """Weights of what items have, by name."""
-        return {
-            "title words": _weights(self.titles, compounds),
-            "text words": _weights(self.texts, compounds),
-            "title trigrams": _weights(self.titles, trigrams),
-            "title codes": _weights(self.titles, codes),
-            "text codes": _weights(self.texts, codes),
-            "title numbers": _weights(self.titles, numbers),
-            "text numbers": _weights(self.texts, numbers),
-        }
+        return {kind.name: self._counts.of_kind(kind).weights() for kind in OVERLAPS}
 
     @cached_property
-    def title_codes(self) -> list[frozenset[str]]:
-        """The codes of each title [N]."""
-        return [frozenset(codes(title)) for title in self.titles]
+    def beginnings(self) -> csr_matrix:
+        """TF-IDF [N, F] of the characters that titles begin with."""
+        return self._counts.of_kind(BEGINNINGS).tf_idf()
 
-    @cached_property
-    def text_codes(self) -> list[frozenset[str]]:
-        """The codes of each text [N]."""
-        return [frozenset(codes(text)) for text in self.texts]
+    def neighbours(self, kind: str, rows: IntArray | None = None) -> Neighbours:
+        """Return the items that are nearest to some rows [R], or to all, by a kind of cosines.
 
-    @cached_property
-    def flat_texts(self) -> list[str]:
-        """The texts [N] without spaces and punctuation."""
-        return [flat(text) for text in self.texts]
+        What was found once is remembered, so that it costs little to ask for a row again.
+        """
+        if kind not in self._searches:
+            matrix = self.beginnings if kind == BEGINNINGS.name else self.cosines[kind]
+            self._searches[kind] = _Search(matrix, self.sides)
+        return self._searches[kind].of(np.arange(len(self)) if rows is None else rows)
 
-    @cached_property
-    def first_words(self) -> list[str]:
-        """The first word of each title [N], which is often the brand."""
-        return [next(iter(compounds(title)), "") for title in self.titles]
 
-    def neighbours(self, kind: str) -> Neighbours:
-        """Return the items that are nearest by one of the ``cosines``."""
-        if kind not in self._neighbours:
-            self._neighbours[kind] = self._search(self.cosines[kind])
-        return self._neighbours[kind]
+def _title_codes(record: Record) -> frozenset[str]:
+    return frozenset(codes(record.title.casefold()))
 
-    def _search(self, matrix: csr_matrix) -> Neighbours:
+
+def _text_codes(record: Record) -> frozenset[str]:
+    return frozenset(codes(record.text.casefold()))
+
+
+def _flat_text(record: Record) -> str:
+    return flat(record.text.casefold())
+
+
+def _first_word(record: Record) -> str:
+    """Return the first word of a title, which is often the brand."""
+    return next(iter(compounds(record.title.casefold())), "")
+
+
+class _Search:
+    """Finds the nearest items of the rows that are asked for, and remembers them."""
+
+    def __init__(self, matrix: csr_matrix, sides: NDArray[np.int8]) -> None:
+        self._matrix = _without_frequent(matrix)
+        self._sides = sides
+        self._threads = usable_cores()
+        # By side, those that an item of it is compared with, and their matrix on end [F, N'].
+        self._others: dict[Side, tuple[IntArray, csr_matrix]] = {}
+        self._place = np.full(len(sides), -1)
+        self._items = np.zeros((0, RETURNED), np.int32)
+        self._similarities = np.zeros((0, RETURNED), np.float32)
+
+    def of(self, rows: IntArray) -> Neighbours:
+        """Return the neighbours of rows [R]."""
+        is_missing: BoolArray = np.zeros(len(self._sides), bool)
+        is_missing[rows] = True
+        is_missing &= self._place < 0
+        missing = np.flatnonzero(is_missing)
+        if len(missing):
+            items, similarities = self._search(missing)
+            self._place[missing] = len(self._items) + np.arange(len(missing))
+            self._items = np.concatenate([self._items, items])
+            self._similarities = np.concatenate([self._similarities, similarities])
+        places = self._place[rows]
+        return Neighbours(self._items[places].astype(np.int64), self._similarities[places])
+
+    def _search(self, rows: IntArray) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         from sparse_dot_topn import sp_matmul_topn
 
-        matrix = _without_frequent(matrix)
-        items = np.full((len(self), NEIGHBOURS), -1, np.int64)
-        similarities = np.zeros((len(self), NEIGHBOURS), np.float32)
+        items = np.full((len(rows), RETURNED), -1, np.int32)
+        similarities = np.zeros((len(rows), RETURNED), np.float32)
         for side in Side:
-            own = np.flatnonzero(self.sides == side)
-            other = np.arange(len(self))
-            if side is not Side.EITHER:
-                other = np.flatnonzero(self.sides != side)
-            if not len(own) or not len(other):
+            own = np.flatnonzero(self._sides[rows] == side)
+            if not len(own):
+                continue
+            others, matrix = self._compared(side)
+            if not len(others):
                 continue
             # One more, since an item of either side finds itself.
             nearest = sp_matmul_topn(
-                matrix[own], matrix[other].T.tocsr(), top_n=NEIGHBOURS + 1, sort=True
+                self._matrix[rows[own]],
+                matrix,
+                top_n=RETURNED + 1,
+                sort=True,
+                n_threads=self._threads,
             )
-            for place, row in enumerate(own):
-                part = slice(nearest.indptr[place], nearest.indptr[place + 1])
-                found = other[nearest.indices[part]]
-                kept = np.flatnonzero(found != row)[:NEIGHBOURS]
-                items[row, : len(kept)] = found[kept]
-                similarities[row, : len(kept)] = nearest.data[part][kept]
-        return Neighbours(items, similarities)
+            found = others[nearest.indices]
+            source = np.repeat(own, np.diff(nearest.indptr))
+            is_other = found != rows[source]
+            found, source, cosine = found[is_other], source[is_other], nearest.data[is_other]
+            rank = np.arange(len(source)) - np.searchsorted(source, source)
+            is_near = rank < RETURNED
+            items[source[is_near], rank[is_near]] = found[is_near]
+            similarities[source[is_near], rank[is_near]] = cosine[is_near]
+        return items, similarities
 
-
-def _tf_idf(texts: Sequence[str], **options: object) -> csr_matrix:
-    from scipy.sparse import csr_matrix
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    try:
-        matrix = TfidfVectorizer(sublinear_tf=True, dtype=np.float32, **options).fit_transform(
-            texts
-        )
-    except ValueError:
-        # There is no word at all, or none that two texts share.
-        return csr_matrix((len(texts), 1), dtype=np.float32)
-    return matrix.tocsr()
-
-
-def _weights(texts: Sequence[str], features: Callable[[str], list[str]]) -> csr_matrix:
-    from scipy.sparse import csr_matrix, diags
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    counter = CountVectorizer(analyzer=features, binary=True, dtype=np.float32)
-    try:
-        has = counter.fit_transform(texts).tocsr()
-    except ValueError:
-        return csr_matrix((len(texts), 1), dtype=np.float32)
-    frequencies = np.asarray(has.sum(0)).ravel()
-    return (has @ diags(np.log((1 + len(texts)) / frequencies))).astype(np.float32).tocsr()
+    def _compared(self, side: Side) -> tuple[IntArray, csr_matrix]:
+        if side not in self._others:
+            others = np.arange(len(self._sides))
+            matrix = self._matrix
+            if side is not Side.EITHER:
+                others = np.flatnonzero(self._sides != side)
+                matrix = matrix[others]
+            self._others[side] = others, matrix.T.tocsr()
+        return self._others[side]
 
 
 def _without_frequent(matrix: csr_matrix) -> csr_matrix:
-    frequencies = matrix.getnnz(axis=0)
+    frequencies = np.bincount(matrix.indices, minlength=matrix.shape[1])
     limit = max(MIN_FREQUENT, MAX_DOCUMENT_SHARE * matrix.shape[0])
-    kept = np.flatnonzero(frequencies <= limit)
-    return matrix if len(kept) == matrix.shape[1] else matrix[:, kept].tocsr()
+    kept = frequencies <= limit
+    return matrix if kept.all() else with_columns_kept(matrix, kept)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from schema.arrays import FloatArray, IntArray
 from schema.progress import ProgressCallback, no_progress
 from schema.wording import plain_words
-from serving.alignment.corpus import Corpus, flat
+from serving.alignment.corpus import NEIGHBOURS, Corpus
+from serving.alignment.texts import flat
 
 PAIRS_AT_ONCE = 8192
 RIVALS = ("title words", "title n-grams", "text words", "text n-grams")
@@ -26,6 +27,8 @@ MAX_PROPERTIES = 24
 MIN_PAIRS = 20
 """Pairs that state a property on both sides, from which on it has features of its own."""
 _SAME_NUMBER = 0.01
+_ROUNDING = 1e-5
+"""Cosines of the same texts differ by less, in whichever order they are summed."""
 
 FloatColumn = NDArray[np.float32]
 
@@ -63,6 +66,10 @@ def pair_features(
     progress: ProgressCallback = no_progress,
 ) -> tuple[list[str], NDArray[np.float32]]:
     """Return the names [F] and the features [M, F] of pairs of rows ``left`` [M], ``right`` [M]."""
+    rows = np.unique(np.concatenate([left, right]))
+    for kind in RIVALS:
+        # All at once, which takes less time than in parts.
+        corpus.neighbours(kind, rows)
     names: list[str] = []
     parts = []
     for start in range(0, max(1, len(left)), PAIRS_AT_ONCE):
@@ -259,14 +266,14 @@ def _add_rivals(
 ) -> None:
     """Add whether either item has another one that is more like it: most have one match at most."""
     for name in RIVALS:
-        neighbours = corpus.neighbours(name)
         measured = []
         for own, partner in ((left, right), (right, left)):
-            is_rival = (neighbours.items[own] >= 0) & (neighbours.items[own] != partner[:, None])
-            similarities = np.where(is_rival, neighbours.similarities[own], 0)
+            nearest = corpus.neighbours(name, own).first(NEIGHBOURS)
+            is_rival = (nearest.items >= 0) & (nearest.items != partner[:, None])
+            similarities = np.where(is_rival, nearest.similarities, 0)
             best = similarities.max(1)
             cosine = cosines[name]
-            better = (similarities > cosine[:, None]).sum(1)
+            better = (similarities > cosine[:, None] + _ROUNDING).sum(1)
             measured.append((cosine - best, better, cosine / (best + 1e-6)))
         for column, measure in enumerate(("lead", "better rivals", "ratio")):
             columns.add_both(f"{measure} by {name}", measured[0][column], measured[1][column])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from schema.csv_rows import csv_rows
+from schema.csv_rows import csv_rows, limited_lines
 from schema.errors import SourceNotFoundError, UsageError
 from schema.settings import shown
 
@@ -69,12 +70,13 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def read_matching_pairs(path: Path) -> list[Pair]:
-    """Read the pairs that are the same product: those with label 1, or without a label.
+    """Read the pairs that are the same product: those with label 1, or all of a file without labels.
 
-    Raises what :func:`read_pairs` does.
+    Raises what :func:`read_pairs` does, and UsageError if a label is missing where others are not.
     """
-    rows = _rows(path, labelled=False)
-    return [pair for where, pair, cell in rows if not cell or _label(cell, where)]
+    labelled = _has_labels(path)
+    rows = _rows(path, labelled=labelled)
+    return [pair for where, pair, cell in rows if not labelled or _label(cell, where)]
 
 
 def read_labelled_pairs(path: Path) -> LabelledFile:
@@ -95,6 +97,15 @@ def read_labelled_pairs(path: Path) -> LabelledFile:
     return LabelledFile(
         path, tuple(labels), tuple(labels.values()), max(repeated, 0), len(contradictory)
     )
+
+
+def _has_labels(path: Path) -> bool:
+    """Return whether a file has a column of labels; what is wrong with it is said as it is read."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return "label" in (csv.DictReader(limited_lines(stream)).fieldnames or ())
+    except (OSError, ValueError, csv.Error):
+        return False
 
 
 def _rows(path: Path, *, labelled: bool) -> Iterator[tuple[str, Pair, str]]:

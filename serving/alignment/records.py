@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from hashlib import blake2b
 from pathlib import Path
 
 from kg.home import Home
 from kg.ingest.pipeline import ingest
 from kg.snapshot import GraphSnapshot
 from schema.errors import UsageError
+from schema.terms import SAME_AS
 
 
 class Side(IntEnum):
@@ -40,6 +43,13 @@ class Record:
             part for part in (self.title, self.description, self.category, *said) if part
         )
 
+    @property
+    def digest(self) -> bytes:
+        """A digest of the id and of all that is known of the item."""
+        values = [(name, *texts) for name, texts in self.values.items()]
+        known = json.dumps([self.id, self.title, self.description, self.category, values])
+        return blake2b(known.encode(), digest_size=16).digest()
+
 
 @dataclass(frozen=True)
 class Records:
@@ -66,6 +76,9 @@ def _records(snapshot: GraphSnapshot) -> list[Record]:
     for index, id in enumerate(snapshot.items):
         values: dict[str, tuple[str, ...]] = {}
         for property, value in snapshot.statements_of(index):
+            if property == SAME_AS:
+                # What is known to match already is no reason to match.
+                continue
             values[property] = (*values.get(property, ()), value)
         description = None if snapshot.details is None else snapshot.details.description(index)
         records.append(

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.alignment.corpus import Corpus, codes, compounds, flat, numbers
+from serving.alignment.corpus import Corpus
 from serving.alignment.records import Record, Records, Side
+from serving.alignment.texts import codes, compounds, flat, numbers
 from tests.serving.alignment.made_pairs import joined, made_records
 
 
@@ -42,8 +43,15 @@ def test_items_of_either_side_have_all_others_as_neighbours_and_not_themselves()
     matrix = corpus.cosines["title words"]
     every = (matrix @ matrix.T).toarray()
     np.fill_diagonal(every, -1)
-    expected = np.sort(every, axis=1)[:, ::-1][:, : neighbours.items.shape[1]]
-    assert np.allclose(neighbours.similarities, np.maximum(expected, 0), atol=1e-5)
+    expected = np.sort(every, axis=1)[:, ::-1][:, :-1]
+    found = neighbours.first(len(records) - 1)
+    assert np.allclose(found.similarities, np.maximum(expected, 0), atol=1e-5)
+    assert (neighbours.items[:, len(records) - 1 :] == -1).all()
+    # In whichever order rows are asked for, and how often.
+    some = np.array([5, 3, 5, 30])
+    again = Corpus(Records(records, (Side.EITHER,) * len(records)))
+    again.neighbours("title words", some[:2])
+    assert np.array_equal(again.neighbours("title words", some).items, neighbours.items[some])
 
 
 @settings(deadline=None, max_examples=30)

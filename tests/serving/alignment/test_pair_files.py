@@ -46,6 +46,13 @@ def test_matching_pairs_are_those_with_label_1_or_all_without_labels(tmp_path: P
     assert read_matching_pairs(path) == [("1", "2"), ("1", "3")]
 
 
+@pytest.mark.parametrize("rows", ["1,2,1\n1,3,\n", "1,2,1\n1,3\n"])
+def test_a_missing_label_is_no_match_but_refused(tmp_path: Path, rows: str) -> None:
+    path = written(tmp_path, f"left,right,label\n{rows}")
+    with pytest.raises(UsageError, match=r"line 3: '' is no label: write 1"):
+        read_matching_pairs(path)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,60 @@ def test_matches_are_written_reviewed_and_taken_back(
     assert spec["not_asked"] == "identifier"
     assert_fails(call(*home, "align", "--write", "--left", folder / "left.csv"), 2, "ingest")
     assert before["problems"] == call(*home, "verify", "--json").json["problems"] == []
+
+
+def test_what_is_kept_of_the_catalogue_changes_no_pair(
+    call: Call, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "home", tmp_path / "copy")
+    kept = tmp_path / "copy" / "alignment"
+    shutil.rmtree(kept, ignore_errors=True)
+    home = ("--home", tmp_path / "copy", "align", "--json", "--min-probability", "0")
+    left, _ = made_records(8, seed=5)
+    write_items(tmp_path / "new.csv", left)
+    for words in (("--left", "new.csv"), ("--pairs", folder / "valid.csv"), ()):
+        first = call(*home, *words)
+        assert "100 of 100 items are indexed anew" in first.err
+        again = call(*home, *words)
+        assert "indexed" not in again.err
+        assert again.json == first.json
+        shutil.rmtree(kept)
+    # Two files are no items of the catalogue.
+    call(*home, "--left", folder / "left.csv", "--right", folder / "right.csv")
+    assert not kept.exists()
+
+
+def test_only_new_and_changed_items_are_compared(call: Call, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "home", tmp_path / "copy")
+    home = ("--home", tmp_path / "copy")
+    align = (*home, "align", "--min-probability", "0", "--json")
+    shutil.rmtree(tmp_path / "copy" / "alignment", ignore_errors=True)
+    assert_fails(call(*home, "align", "--new"), 2, "once without --new")
+    assert call(*align, "--left", folder / "left.csv").code == 0
+    assert_fails(call(*home, "align", "--new"), 2, "once without --new")
+    # What is written and accepted of the pairs themselves makes no item a new one.
+    written = call(*align, "--write", "--target-precision", "0.8").json
+    accepted = next(each for each in written if each["decision"] == "match")
+    assert call(*home, "review", "accept", accepted["left"], "same as").code == 0
+    nothing = call(*align, "--new")
+    assert nothing.json == []
+    assert "0 of 100 items are new or have changed since the last alignment, 20" in nothing.err
+
+    (changed, *_), _ = made_records(ITEMS)
+    added = [replace(changed, id="N1"), replace(changed, title="velmora lamp ve123x")]
+    write_items(tmp_path / "more.csv", added)
+    assert call(*home, "ingest", "more.csv", "--source", "items.csv").code == 0
+    shutil.copytree(tmp_path / "copy", tmp_path / "whole")
+    new = call(*align, "--new")
+    assert "2 of 101 items are new or have changed" in new.err
+    every = call("--home", tmp_path / "whole", *align[2:]).json
+    ours = {"N1", changed.id}
+    assert new.json == [each for each in every if ours & {each["left"], each["right"]}]
+    assert len(new.json) < len(every) / 5
+    models = tmp_path / "copy" / "models"
+    shutil.copytree(models / "align-1", models / "other")
+    by_other = call(*align, "--new", "--model", "other")
+    assert by_other.json == []
+    assert "compared with each other by the model align-1" in by_other.err
+    assert_fails(call(*home, "align", "--new", "--left", "more.csv"), 2, "--new", "leave out")
+    assert_fails(call(*home, "align", "--new", "--pairs", "more.csv"), 2, "--new", "leave out")

@@ -13,6 +13,7 @@ import json
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def measure(folder: Path, seed: int) -> dict[str, Any]:
         started = time.perf_counter()
         training = train_alignment(home, train, valid, seed=seed)
         seconds = time.perf_counter() - started
-        model = training.fitted.model
+        model = replace(training.fitted.model, path=Path("align"))
         found = evaluate_alignment(home, model, valid, train, list(AlignmentBaseline))
         corpus = Corpus(Records.with_sides(records_of_home(home), model.sides))
     known = labelled_rows(corpus, valid)

@@ -110,7 +110,7 @@ def run(home: Path, *words: object) -> dict[str, Any]:
 
 
 def found_among(path: Path, origin: dict[str, str]) -> dict[str, Any]:
-    """Return how many pairs a file has, and of how many offers the item they are of is with them."""
+    """Return how many pairs a file has, and the share of offers that are paired with their item."""
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     chances = {frozenset((row["left"], row["right"])): float(row["probability"]) for row in rows}

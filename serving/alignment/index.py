@@ -52,6 +52,7 @@ _DAMAGE = (
     KeyError,
     EOFError,
     RuntimeError,
+    TypeError,
     MemoryError,
     zipfile.BadZipFile,
 )

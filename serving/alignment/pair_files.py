@@ -70,7 +70,7 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def read_matching_pairs(path: Path) -> list[Pair]:
-    """Read the pairs that are the same product: those with label 1, or all of a file without labels.
+    """Read the pairs that are the same product: of a file with labels, those with 1.
 
     Raises what :func:`read_pairs` does, and UsageError if a label is missing where others are not.
     """

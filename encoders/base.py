@@ -1,6 +1,7 @@
 """Base classes of the encoders, which turn one modality of an item into tokens.
 
-Shapes: B items, L tokens, P patches, S pixels per side, D the model's width.
+Shapes: B items, L tokens, P patches, M masked pieces or patches, S pixels per side, D the model's
+width.
 """
 
 from __future__ import annotations
@@ -22,6 +23,19 @@ class PieceEncoder(nn.Module):
 
         ``limit`` is the number of pieces, or more, if it is known without reading them.
         """
+        raise NotImplementedError
+
+
+class TitleEncoder(PieceEncoder):
+    """Base class: an encoder of pieces whose masked ones can be predicted."""
+
+    @property
+    def piece_embedding(self) -> nn.Embedding:
+        """The embeddings of word pieces, which a masked-language-modelling head shares."""
+        raise NotImplementedError
+
+    def position_vectors(self, index: Tensor) -> Tensor:
+        """Return the position embeddings [M, D] of the pieces with numbers ``index`` [M]."""
         raise NotImplementedError
 
 

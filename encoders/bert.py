@@ -1,6 +1,6 @@
 """BERT in our own modules, which can take the weights of a BERT of transformers.
 
-Shapes: B texts, L word pieces, D the model's width.
+Shapes: B texts, L word pieces, M masked pieces, D the model's width.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from encoders.base import PieceEncoder
+from encoders.base import TitleEncoder
 from encoders.layers import RowDropout, TransformerLayer
 from encoders.packing import PackedTransformer, reads_counts
 from encoders.tokens import ModalTokens
@@ -75,12 +75,25 @@ class BertEmbeddings(nn.Module):
         return self.dropout(self.norm(total))
 
 
-class BertText(PieceEncoder):
-    """A BERT that reads titles, and the names of properties and values."""
+class BertText(TitleEncoder):
+    """A BERT that reads titles, and the names of properties and values.
 
-    def __init__(self, embeddings: BertEmbeddings, layers: nn.ModuleList) -> None:
+    Args:
+        embeddings: words, positions and segments
+        layers: its layers
+        reader: reads the words in place of their embeddings: a pretrained text model, whose tokens
+            are the input of this BERT
+    """
+
+    def __init__(
+        self,
+        embeddings: BertEmbeddings,
+        layers: nn.ModuleList,
+        reader: TitleEncoder | None = None,
+    ) -> None:
         super().__init__()
         self.embeddings = embeddings
+        self.reader = reader
         self.encoder = PackedTransformer(layers)
         self.frozen = False
 
@@ -92,11 +105,22 @@ class BertText(PieceEncoder):
     @property
     def piece_embedding(self) -> nn.Embedding:
         """The embeddings of word pieces, which a masked-language-modelling head shares."""
-        return self.embeddings.words
+        return self.embeddings.words if self.reader is None else self.reader.piece_embedding
+
+    def position_vectors(self, index: Tensor) -> Tensor:
+        """Return the position embeddings [M, D] of the pieces with numbers ``index`` [M]."""
+        return self.embeddings.positions(index)
+
+    def read_words(self, pieces: Tensor, limit: int | None = None) -> Tensor:
+        """Return what ``pieces`` [B, L] say, before positions and segments: [B, L, D]."""
+        if self.reader is None:
+            return self.embeddings.words(pieces)
+        hidden: Tensor = self.reader(pieces, limit).hidden
+        return hidden
 
     def forward(self, pieces: Tensor, limit: int | None = None) -> ModalTokens:
         """Encode ``pieces`` [B, L] (0 is padding) as tokens [B, L, D], zero for padding."""
-        words = self.embeddings.words(pieces)
+        words = self.read_words(pieces, limit)
         positions = torch.arange(pieces.shape[1], device=pieces.device)
         total = self.embeddings.add_position_and_segment(words, positions, 0)
         return self.encoder(ModalTokens(self.embeddings.normalise(total), pieces != 0, limit))
@@ -117,6 +141,7 @@ def bert_text(
     *,
     norm_eps: float = 1e-5,
     hidden_act: str = "gelu_new",
+    reader: TitleEncoder | None = None,
 ) -> BertText:
     """Build a BERT with random weights.
 
@@ -129,6 +154,7 @@ def bert_text(
         dropout: dropout rate
         norm_eps: epsilon of the layer norms
         hidden_act: ``gelu``, or ``gelu_new`` for its tanh approximation, as transformers calls them
+        reader: reads the words in place of their embeddings
     """
     approximation = "none" if hidden_act == "gelu" else "tanh"
     stack = []
@@ -145,7 +171,7 @@ def bert_text(
         dropout=dropout,
         norm_eps=min(norm_eps, BERT_NORM_EPS),
     )
-    return BertText(embeddings, nn.ModuleList(stack))
+    return BertText(embeddings, nn.ModuleList(stack), reader)
 
 
 def read_bert(name: str | Path) -> BertModel:

@@ -1,6 +1,7 @@
 """Light text encoders of the joint model: word pieces through a transformer, and a bag of n-grams.
 
-Shapes: B titles, L word pieces, G n-grams of all titles, W the bag's width, D the model's width.
+Shapes: B titles, L word pieces, M masked pieces, G n-grams of all titles, W the bag's width, D the
+model's width.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from encoders.base import PieceEncoder
+from encoders.base import TitleEncoder
 from encoders.layers import TransformerLayer
 from encoders.packing import PackedTokens
 from encoders.tokens import ModalTokens
 
 
-class TextEncoder(PieceEncoder):
+class TextEncoder(TitleEncoder):
     """Embeddings of word pieces and positions, then pre-norm transformer layers.
 
     Args:
@@ -39,6 +40,15 @@ class TextEncoder(PieceEncoder):
         self.pieces = nn.Embedding(vocab_size, dim, padding_idx=0)
         self.positions = nn.Embedding(max_length, dim)
         self.layers = nn.ModuleList(TransformerLayer(dim, heads, dropout) for _ in range(layers))
+
+    @property
+    def piece_embedding(self) -> nn.Embedding:
+        """The embeddings of word pieces."""
+        return self.pieces
+
+    def position_vectors(self, index: Tensor) -> Tensor:
+        """Return the position embeddings [M, D] of the pieces with numbers ``index`` [M]."""
+        return self.positions(index)
 
     def forward(self, pieces: Tensor, limit: int | None = None) -> ModalTokens:
         """Encode ``pieces`` [B, L] (0 is padding) as tokens [B, L, D]."""

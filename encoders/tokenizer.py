@@ -1,4 +1,4 @@
-"""Word pieces and n-grams of texts, both learned from the catalogue."""
+"""Word pieces and n-grams of texts: learned from the catalogue, or those of a pretrained model."""
 
 from __future__ import annotations
 
@@ -23,9 +23,22 @@ from schema.settings import shown
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CLIP_BEGIN = "<|startoftext|>"
 CLIP_END = "<|endoftext|>"
+SPECIAL_NAMES = {
+    "unk": ("[UNK]", "<unk>"),
+    "cls": ("[CLS]", "<s>", "<cls>"),
+    "sep": ("[SEP]", "</s>", "<sep>"),
+    "mask": ("[MASK]", "<mask>"),
+}
+"""What vocabularies call the special pieces, those of a BERT first."""
+PADDING_NAMES = ("[PAD]", "<pad>")
 
 MAX_WEIGHT = 1e6
 """An inverse document frequency is the logarithm of a number of titles, and so never as high."""
+
+AS_WRITTEN = BertNormalizer(lowercase=False, strip_accents=False)
+WITHOUT_CASE = BertNormalizer(lowercase=True)
+WORDS = BertPreTokenizer()
+"""How words are found where a vocabulary does not: as a BERT does."""
 
 CACHED_WORDS = 200_000
 """Number of words whose pieces and n-grams stay in memory, since titles repeat their words."""
@@ -33,9 +46,11 @@ CACHED_WORDS = 200_000
 
 @dataclass(frozen=True)
 class SpecialPieces:
-    """The ids of BERT's special pieces in a vocabulary; [PAD] is 0 in every one.
+    """The ids of the special pieces in a vocabulary, by the names that BERT gives them.
 
-    In CLIP's vocabulary its begin token serves as [CLS] and its end token as all the others.
+    In our tensors 0 is always padding: there it is [PAD] of most vocabularies, [CLS] of a RoBERTa's
+    (``<s>``), and no word of any. In CLIP's vocabulary its begin token serves as [CLS] and its end
+    token as all the others.
     """
 
     unk: int = 1
@@ -43,21 +58,24 @@ class SpecialPieces:
     sep: int = 3
     mask: int = 4
 
-    @property
-    def first_word(self) -> int:
-        """The lowest id that belongs to a piece of a word rather than to a special piece.
+    def word_ids(self, vocab_size: int) -> range:
+        """Return ids of pieces of words: the longest run, and the last of these, without others.
 
-        BERT's vocabularies begin with the special pieces; CLIP's ends with them.
+        Vocabularies begin or end with the special pieces, or both; unused ones lie among them.
         """
-        at_the_beginning = self.cls < self.sep < self.mask
-        return max(self.unk, self.cls, self.sep, self.mask) + 1 if at_the_beginning else 1
+        bounds = sorted({0, self.unk, self.cls, self.sep, self.mask, vocab_size})
+        runs = (range(low + 1, high) for low, high in itertools.pairwise(bounds))
+        return max(runs, key=lambda run: (len(run), run.start), default=range(0))
 
 
 class CatalogTokenizer:
     """A tokenizer that splits texts into words, words into pieces, and titles into n-grams.
 
-    Each Chinese character is a word. Raises UsageError if the vocabulary lacks a special piece, or
-    if [PAD] is not its first piece.
+    Words end at spaces and punctuation marks, and each Chinese character is a word. A WordPiece
+    vocabulary normalises them itself, which most do to lower case. Other vocabularies (BPE,
+    Unigram) do not know words: they get each one as it is written, as if a space stood before it,
+    and n-grams are counted without case. Raises UsageError if the vocabulary lacks a special
+    piece, or if a WordPiece vocabulary begins with a piece of a word.
 
     Args:
         tokenizer: the word pieces, as a tokenizer of the tokenizers library
@@ -66,8 +84,12 @@ class CatalogTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer, ngram_weights: Mapping[str, float]) -> None:
+        # What is saved for whole texts may pad each of them to hundreds of pieces.
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
         self.tokenizer = tokenizer
         self.special = find_special_pieces(tokenizer)
+        self._splits_words = isinstance(tokenizer.model, WordPiece)
         self.ngram_weights = dict(ngram_weights)
         self._ngram_ids = {ngram: number for number, ngram in enumerate(self.ngram_weights, 1)}
         # A cache of each tokenizer: one on the method would be shared by all, and keep them alive.
@@ -107,7 +129,7 @@ class CatalogTokenizer:
     ) -> CatalogTokenizer:
         """Combine existing word pieces with the n-grams of a catalogue's own texts."""
         splitter = cls(pieces, {})
-        titles = (splitter.words(text) for text in texts)
+        titles = ([splitter.ngram_form(each) for each in splitter.words(text)] for text in texts)
         return cls(pieces, inverse_document_frequencies(titles, max_ngrams))
 
     @classmethod
@@ -140,9 +162,15 @@ class CatalogTokenizer:
         return int(self.tokenizer.get_vocab_size())
 
     def words(self, text: str) -> list[str]:
-        """Split a text into normalised words; punctuation marks are words of their own."""
-        normal = self.tokenizer.normalizer.normalize_str(text)
-        return [word for word, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+        """Split a text into words; punctuation marks are words of their own."""
+        normalizer, splitter = AS_WRITTEN, WORDS
+        if self._splits_words:
+            normalizer, splitter = self.tokenizer.normalizer, self.tokenizer.pre_tokenizer
+        return [word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))]
+
+    def ngram_form(self, word: str) -> str:
+        """Return a word as n-grams are made of it: without case if the words have it."""
+        return word if self._splits_words else WITHOUT_CASE.normalize_str(word)
 
     def pieces(self, words: Sequence[str], limit: int) -> list[int]:
         """Return the ids of the words' pieces, at most ``limit``."""
@@ -159,7 +187,7 @@ class CatalogTokenizer:
         ids: list[int] = []
         for word in words:
             ids.extend(self._ngrams_of_word(word))
-        for pair in word_pairs(words):
+        for pair in word_pairs([self.ngram_form(word) for word in words]):
             if pair in self._ngram_ids:
                 ids.append(self._ngram_ids[pair])
         return ids
@@ -179,11 +207,16 @@ class CatalogTokenizer:
         return {(first, second): number for (first, space, second), number in split if space}
 
     def _split_into_pieces(self, word: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode(word, add_special_tokens=False).ids)
+        # Other vocabularies have different pieces for the beginning and the inside of a word.
+        text = word if self._splits_words else f" {word}"
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        # CLIP's piece number 0 is "!", which is lost, because 0 is padding here.
+        return tuple(number for number in ids if number)
 
     def _find_ngrams(self, word: str) -> tuple[int, ...]:
         known = self._ngram_ids
-        return tuple(known[ngram] for ngram in word_ngrams(word) if ngram in known)
+        ngrams = word_ngrams(self.ngram_form(word))
+        return tuple(known[ngram] for ngram in ngrams if ngram in known)
 
 
 def parse_pieces(text: str) -> Tokenizer:
@@ -192,7 +225,8 @@ def parse_pieces(text: str) -> Tokenizer:
         pieces = Tokenizer.from_str(text)
     except Exception as error:  # the tokenizers library raises plain Exception
         raise ValueError(f"it is no tokenizer.json: {str(error)[:80]}") from None
-    if pieces.normalizer is None or pieces.pre_tokenizer is None:
+    is_split = pieces.normalizer is not None and pieces.pre_tokenizer is not None
+    if isinstance(pieces.model, WordPiece) and not is_split:
         raise ValueError("the tokenizer.json has no normaliser, or does not split words")
     ids = pieces.get_vocab().values()
     # The rows of the embeddings are numbered from 0 on without a gap.
@@ -202,33 +236,51 @@ def parse_pieces(text: str) -> Tokenizer:
 
 
 def find_special_pieces(tokenizer: Tokenizer) -> SpecialPieces:
-    """Find the ids of BERT's special pieces, or of CLIP's, in a vocabulary.
+    """Find the ids of the special pieces in a vocabulary.
 
-    Raises UsageError if it lacks one of BERT's, or if [PAD] is not the first piece.
+    Raises UsageError if it lacks one, or if a WordPiece vocabulary begins with a piece of a word.
     """
     begin = tokenizer.token_to_id(CLIP_BEGIN)
     end = tokenizer.token_to_id(CLIP_END)
-    # CLIP's piece number 0 is "!", which is lost, because 0 is padding here.
     if begin is not None and end is not None:
         return SpecialPieces(unk=end, cls=begin, sep=end, mask=end)
+    # A vocabulary may have special pieces of another one among its words, as MPNet has BERT's.
+    added = {
+        token.content: number
+        for number, token in tokenizer.get_added_tokens_decoder().items()
+        if token.special
+    }
     ids: dict[str, int] = {}
     missing = []
-    for token in SPECIAL_TOKENS:
-        number = tokenizer.token_to_id(token)
-        if number is None:
-            missing.append(token)
+    for role, names in SPECIAL_NAMES.items():
+        numbers = [added.get(name) for name in names]
+        numbers += [tokenizer.token_to_id(name) for name in names]
+        found = next((number for number in numbers if number is not None), None)
+        if found is None:
+            missing.append(names[0])
         else:
-            ids[token] = number
+            ids[role] = found
+    vocabulary = f"the vocabulary of {tokenizer.get_vocab_size()} pieces"
+    if not any(tokenizer.token_to_id(name) is not None for name in PADDING_NAMES):
+        missing.insert(0, PADDING_NAMES[0])
     if missing:
         raise UsageError(
-            f"the vocabulary of {tokenizer.get_vocab_size()} pieces has no {', '.join(missing)}: "
-            "give a BERT's vocab.txt"
+            f"{vocabulary} has no {', '.join(missing)}: give that of a BERT, or of another text "
+            "encoder that was trained to predict masked pieces"
         )
-    if ids["[PAD]"] != 0:
+    special = SpecialPieces(**ids)
+    first = tokenizer.id_to_token(0)
+    harmless = (*PADDING_NAMES, *SPECIAL_NAMES["cls"], *SPECIAL_NAMES["sep"])
+    is_word = isinstance(tokenizer.model, WordPiece) and first not in harmless
+    if is_word or 0 in (special.unk, special.mask):
+        padding = next(
+            number for name in PADDING_NAMES if (number := tokenizer.token_to_id(name)) is not None
+        )
         raise UsageError(
-            f"the vocabulary has [PAD] at {ids['[PAD]']}, not at 0: give a BERT's vocab.txt"
+            f"the vocabulary has {PADDING_NAMES[0]} at {padding}, and {first} at 0, which is "
+            "padding here: give a BERT's vocab.txt, or another text encoder's vocabulary"
         )
-    return SpecialPieces(unk=ids["[UNK]"], cls=ids["[CLS]"], sep=ids["[SEP]"], mask=ids["[MASK]"])
+    return special
 
 
 def word_ngrams(word: str) -> list[str]:

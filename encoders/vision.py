@@ -21,6 +21,28 @@ from encoders.transformers_settings import call_transformers, check_settings
 from schema.documents import parse_json_object
 from schema.errors import ModelError
 
+VISION_TYPES = (
+    "beit",
+    "clip",
+    "clip_vision_model",
+    "convnext",
+    "convnextv2",
+    "deit",
+    "dinov2",
+    "dinov2_with_registers",
+    "efficientnet",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "regnet",
+    "resnet",
+    "siglip",
+    "siglip_vision_model",
+    "swin",
+    "swinv2",
+    "vit_msn",
+)
+"""Model types whose states are tokens or maps of images."""
+
 MAX_GLOBAL = 16
 """Tokens of a vision model that stand for no patch: [CLS] and registers."""
 
@@ -58,6 +80,9 @@ class VisionSettings:
             document = parse_json_object(text)
             config = document.pop("config")
             check_settings(config)
+            # Other models read further ones, from folders or a hub that their settings name.
+            if config["model_type"] not in VISION_TYPES:
+                raise ValueError(f"it is no vision model but a {str(config['model_type'])[:40]!r}")
             mean, std = (tuple(map(float, document.pop(name))) for name in ("mean", "std"))
             numbers = {name: int(value) for name, value in document.items()}
             if len(mean) != 3 or len(std) != 3 or not 1 <= numbers["grid"] <= numbers["image_size"]:

@@ -130,6 +130,7 @@ class ModelConfig:
         frozen_image: do not train the vision transformer, or another vision model
         wrapped: the configuration of a wrapped model of transformers, as JSON
         vision: a vision model of transformers and how it reads images, as JSON
+        text_model: a text model of transformers that reads titles, queries and names, as JSON
     """
 
     preset: str = "joint"
@@ -179,13 +180,15 @@ class ModelConfig:
     frozen_image: bool = True
     wrapped: str = ""
     vision: str = ""
+    text_model: str = ""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check(field.name, getattr(self, field.name), field.default)
-        if self.frozen_text and self.architecture != "two-stream":
+        if self.frozen_text and self.architecture != "two-stream" and not self.text_model:
             raise UsageError(
-                "frozen_text=True needs a text encoder of its own: leave it out, or train k3m"
+                "frozen_text=True needs a text encoder of its own: leave it out, name one by "
+                "text_pretrained, or train k3m"
             )
         if self.dim % self.heads:
             raise UsageError(

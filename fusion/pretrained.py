@@ -16,11 +16,19 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from encoders.bert import BertText, copy_bert, gelu_variant, read_bert
-from encoders.pretrained_folder import folder_of
+from encoders.pretrained_folder import folder_of, open_model, unusable
 from encoders.pretrained_image import channels_of, image_size_of, read_processor
+from encoders.pretrained_text import WHAT as TEXT_ENCODER
+from encoders.text_model import (
+    PretrainedTextModel,
+    TextModelSettings,
+    is_text_type,
+    text_part,
+    without_pooler,
+)
 from encoders.tokenizer import parse_pieces, vocabulary_lines, wordpiece_tokenizer
 from encoders.transformers_settings import call_transformers, check_settings, check_shards
-from encoders.vision import PretrainedVision, VisionSettings
+from encoders.vision import VISION_TYPES, PretrainedVision, VisionSettings
 from encoders.vit import PretrainedViT, read_vit
 from fusion.architectures.huggingface import WrappedFusion, wrapped_settings
 from fusion.config import ModelConfig
@@ -32,31 +40,10 @@ from schema.settings import shown
 WRAPPED_TYPES = ("clip", "vilt", "visual_bert", "lxmert")
 """Model types of transformers that :mod:`fusion.architectures.huggingface` can wrap."""
 
-VISION_TYPES = (
-    "beit",
-    "clip",
-    "clip_vision_model",
-    "convnext",
-    "convnextv2",
-    "deit",
-    "dinov2",
-    "dinov2_with_registers",
-    "efficientnet",
-    "mobilenet_v1",
-    "mobilenet_v2",
-    "regnet",
-    "resnet",
-    "siglip",
-    "siglip_vision_model",
-    "swin",
-    "swinv2",
-    "vit_msn",
-)
-"""Model types whose states are tokens or maps of images, for :mod:`encoders.vision`."""
-
 KINDS = tuple(dict.fromkeys(("bert", "vit", *WRAPPED_TYPES, *VISION_TYPES)))
 """All model types that have a use."""
 
+TOKENIZER = "tokenizer.json"
 MAX_PIECES_BYTES = 256 << 20
 """Bytes of a vocabulary's file."""
 
@@ -91,6 +78,11 @@ class Pretrained:
         return config.preset == "wrapped" or not is_vision
 
     @property
+    def fills_bert(self) -> bool:
+        """Whether its weights are those of the preset's own BERT."""
+        return self.kind == "bert"
+
+    @property
     def kind(self) -> str:
         """Its model type, by transformers' name, such as ``bert``."""
         return str(self.config.model_type)
@@ -117,10 +109,15 @@ class Pretrained:
         if self.kind in VISION_TYPES and config.image_encoder not in ("none", "regions"):
             return self._fit_vision(config)
         if self.kind == "bert" and config.architecture != "joint":
+            if config.text_model:
+                raise UsageError(
+                    f"pretrained={self.name} and text_pretrained both read the texts: "
+                    "leave out one of them"
+                )
             return self._fit_bert(config)
         raise UsageError(
             f"{self.name} is a {self.kind}, for which preset {config.preset} has no use: "
-            "choose another preset or other weights"
+            "choose another preset or other weights, or name a text encoder by text_pretrained"
         )
 
     def _wrap(self, config: ModelConfig) -> ModelConfig:
@@ -179,6 +176,10 @@ class Pretrained:
             return dataclasses.replace(fitted, text_layers=min(config.text_layers, most))
         return dataclasses.replace(fitted, fusion_layers=min(config.fusion_layers, most))
 
+    def read_pieces(self) -> Tokenizer:
+        """Read its vocabulary; raises ModelError if it has none."""
+        return read_pieces(self.name)
+
     def load(self, model: ProductModel) -> None:
         """Load the weights into the part of the model that they fit.
 
@@ -218,6 +219,86 @@ class Pretrained:
             ) from None
 
 
+class PretrainedReader(Pretrained):
+    """A text encoder of transformers that reads the titles, queries and names of a preset."""
+
+    @classmethod
+    def open(cls, name: str) -> PretrainedReader:
+        """Read the configuration of a text encoder.
+
+        Raises ModelError if there is no such model, or if its type has no text encoders.
+        """
+        folder = folder_of(name)
+        return cls(name, _read(name, lambda: _checked_text_config(folder)))
+
+    def has_text(self, config: ModelConfig) -> bool:
+        """Return True: it has a vocabulary of its own."""
+        return True
+
+    @property
+    def fills_bert(self) -> bool:
+        """Return False: it stands before the preset's own layers, or in their place."""
+        return False
+
+    def _fit(self, config: ModelConfig) -> ModelConfig:
+        if config.preset == "wrapped":
+            raise UsageError(
+                "the preset wrapped reads texts by the model that it wraps: leave out "
+                "text_pretrained, or choose another preset"
+            )
+        settings = self._measured()
+        # Two streams read a query and a title as one text.
+        most = config.max_title
+        if config.architecture == "two-stream":
+            most += config.max_query
+        title, query = config.max_title, config.max_query
+        if most > settings.room:
+            query = min(query, settings.room // 4)
+            title = settings.room - (query if config.architecture == "two-stream" else 0)
+        fitted = dataclasses.replace(
+            config,
+            text_model=settings.to_json(),
+            max_title=title,
+            max_query=query,
+            max_string=min(config.max_string, settings.room),
+        )
+        if config.architecture == "single-stream":
+            return fitted
+        # Its own layers take the place of these.
+        return dataclasses.replace(fitted, text_layers=0)
+
+    def read_pieces(self) -> Tokenizer:
+        """Read its vocabulary; raises ModelError if it has none."""
+        file = folder_of(self.name) / TOKENIZER
+        # A vocab.txt alone does not say which pieces are special, nor whether it has case.
+        return _read_pieces_file(file) if file.is_file() else _read_pieces_of(self.name)
+
+    def load(self, model: ProductModel) -> None:
+        """Load the weights into the model's text encoder; raises ModelError if they do not fit."""
+        part = _find_part(model, PretrainedTextModel).text_model
+        try:
+            part.load_state_dict(self._model().state_dict())
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()[:120]
+            raise ModelError(f"the weights of {self.name} do not fit ({reason})") from None
+
+    def _measured(self) -> TextModelSettings:
+        try:
+            return TextModelSettings.of(self._model())
+        except ModelError as error:
+            raise ModelError(
+                f"{self.name} cannot read texts in a network: {error}; name another text encoder"
+            ) from None
+
+    def _model(self) -> Any:
+        folder = folder_of(self.name)
+        opened = open_model(folder, TEXT_ENCODER)
+        try:
+            return call_transformers(lambda: without_pooler(text_part(opened.model)))
+        except ValueError as error:
+            raise unusable(folder, TEXT_ENCODER, error) from None
+
+
 def vision_config(config: Any) -> Any:
     """Return the configuration of a model's images alone: that of a CLIP's or a SigLIP's tower."""
     return getattr(config, "vision_config", config)
@@ -229,15 +310,19 @@ def read_pieces(name: str) -> Tokenizer:
     Raises ModelError if there are none.
     """
     path = Path(name)
-    for file in (path, path / "tokenizer.json", path / "vocab.txt"):
+    for file in (path, path / TOKENIZER, path / "vocab.txt"):
         if file.is_file():
             return _read_pieces_file(file)
+    return _read_pieces_of(name)
+
+
+def _read_pieces_of(name: str) -> Tokenizer:
     from transformers import AutoTokenizer
 
     tokenizer: Any = _read(
         name, lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     )
-    return Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    return _read(name, lambda: parse_pieces(tokenizer.backend_tokenizer.to_str()))
 
 
 def _read_pieces_file(file: Path) -> Tokenizer:
@@ -262,8 +347,26 @@ def _checked_config(name: str) -> Any:
     kind = settings.get("model_type")
     # Other models are of no use, and the configurations of some load further ones.
     if kind not in KINDS:
-        raise ValueError(f"it is a {shown(kind)}, not one of {', '.join(KINDS)}")
+        told = f"it is a {shown(kind)}, not one of {', '.join(KINDS)}"
+        if is_text_type(kind):
+            told += "; a text encoder is named by text_pretrained"
+        raise ValueError(told)
     return AutoConfig.from_pretrained(name, trust_remote_code=False)
+
+
+def _checked_text_config(folder: Path) -> Any:
+    """Read the configuration of a text encoder after its content has been checked."""
+    from transformers import AutoConfig, PreTrainedConfig
+
+    settings, _ = PreTrainedConfig.get_config_dict(folder)
+    check_settings(settings)
+    check_shards(folder)
+    kind = settings.get("model_type")
+    if not is_text_type(kind):
+        raise ValueError(
+            f"it is a {shown(kind)}, which transformers has no prediction of masked pieces for"
+        )
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
 def _find_part(model: ProductModel, kind: type[Part]) -> Part:

@@ -50,6 +50,7 @@ LIMITS = {
     "learning_rate": Limits(0, 1000),
     "table_rate": Limits(1e-6, 1_000_000),
     "pretrained_rate": FACTOR,
+    "text_rate": FACTOR,
     "weight_decay": Limits(0, 1000),
     "beta1": Limits(0, 0.999999),
     "beta2": Limits(0, 0.99999999),
@@ -126,7 +127,8 @@ class Recipe:
       micro-batches that a batch is divided into
     - ``learning_rate``, ``weight_decay``, ``beta1``, ``beta2``, ``clip`` (gradient norm; 0 for no
       limit), ``optimizer`` (adamw or lamb), ``ema`` (decay of the averaged weights)
-    - ``pretrained_rate``: factor of the learning rate of what ``pretrained`` names
+    - ``pretrained_rate``, ``text_rate``: factors of the learning rate of what ``pretrained`` and
+      ``text_pretrained`` name
     - ``table_rate``: factor of the learning rate of the tables of n-grams, values and known
       statements, whose rows occur too rarely to keep up otherwise
     - ``warmup_steps`` and ``warmup`` (a share of the stage): the longer of the two counts
@@ -167,7 +169,9 @@ class Recipe:
     ``logged`` ones, or ``any``.
 
     Starting points: ``pretrained`` are models of transformers, as hub names or folders separated by
-    commas; ``vocabulary`` is a BERT's vocab.txt; ``regions`` is the folder of a detector's regions.
+    commas; ``text_pretrained`` is a text encoder of transformers that reads the titles, by its own
+    vocabulary; ``vocabulary`` is a BERT's vocab.txt; ``regions`` is the folder of a detector's
+    regions.
 
     Objectives: ``weights`` are the weights by term. ``stages``, such as
     ``mlm+mpm:0.6,qi+qt+qv:0.4``, are trained one after another, each over its share of the budget
@@ -179,6 +183,7 @@ class Recipe:
     learning_rate: float = 1e-3
     table_rate: float = 3.0
     pretrained_rate: float = 1.0
+    text_rate: float = 0.1
     weight_decay: float = 0.05
     optimizer: str = "adamw"
     beta1: float = 0.9
@@ -212,6 +217,7 @@ class Recipe:
     shift: int = 6
     label_smoothing: float = 0.05
     pretrained: str = ""
+    text_pretrained: str = ""
     vocabulary: str = ""
     regions: str = ""
     stages: str = ""

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from encoders.regions import open_regions
 from encoders.tokenizer import CatalogTokenizer
 from fusion.checkpoint import ModelFolder
 from fusion.config import ModelConfig
-from fusion.pretrained import Pretrained, read_pieces
+from fusion.pretrained import Pretrained, PretrainedReader, read_pieces
 from kg.home import Home
 from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot
 from kg.splits import assign_splits
 from schema.arrays import IntArray
-from schema.errors import DataError, TrainingError
+from schema.errors import DataError, TrainingError, UsageError
 from schema.ontology import Ontology
 from training.config import Recipe, TrainOptions
 from training.data import ItemRegions, TrainingData, prepare
@@ -48,9 +49,20 @@ class TrainingInputs:
 
 
 def open_pretrained(recipe: Recipe) -> list[Pretrained]:
-    """Open the models of transformers that a recipe starts from."""
+    """Open the models of transformers that a recipe starts from.
+
+    Raises ModelError if there is no such model, and UsageError if two settings do not fit together.
+    """
     names = [name.strip() for name in recipe.pretrained.split(",")]
-    return [Pretrained.open(name) for name in names if name]
+    reader = recipe.text_pretrained.strip()
+    if reader and recipe.vocabulary:
+        raise UsageError(
+            f"vocabulary={recipe.vocabulary} does not fit text_pretrained={reader}, which has its "
+            "own: leave out one of them"
+        )
+    # The reader comes first, by whose vocabulary texts are read.
+    readers = [PretrainedReader.open(reader)] if reader else []
+    return [*readers, *(Pretrained.open(name) for name in names if name)]
 
 
 def read_inputs(
@@ -92,9 +104,12 @@ def read_inputs(
     if start is not None:
         tokenizer = start.tokenizer
     else:
-        with_text = [each.name for each in pretrained if each.has_text(config)]
-        vocabulary = recipe.vocabulary or (with_text[0] if with_text else "")
-        tokenizer = learn_vocabulary(snapshot, train, ontology, config, vocabulary)
+        pieces = None
+        if recipe.vocabulary:
+            pieces = read_pieces(recipe.vocabulary)
+        elif with_text := [each for each in pretrained if each.has_text(config)]:
+            pieces = with_text[0].read_pieces()
+        tokenizer = learn_vocabulary(snapshot, train, ontology, config, pieces)
     data = read_data(home, snapshot, ontology, tokenizer, config, report, recipe.regions)
     train_ids = {snapshot.items[i] for i in train.tolist()}
     return TrainingInputs(
@@ -243,16 +258,16 @@ def learn_vocabulary(
     train: IntArray,
     ontology: Ontology,
     config: ModelConfig,
-    vocabulary: str,
+    pieces: Tokenizer | None,
 ) -> CatalogTokenizer:
     """Learn the word pieces and n-grams of the train titles, the properties and their values.
 
-    If ``vocabulary`` names existing word pieces, these are used, and only the n-grams are learned.
+    If there are ``pieces`` already, these are used, and only the n-grams are learned.
     """
     # Words and document frequencies of held-out titles would leak into the model.
     titles = [snapshot.titles[i] or "" for i in train]
     values = [value for spec in ontology.properties.values() for value in spec.values]
     texts = [*titles, *ontology.properties, *values]
-    if vocabulary:
-        return CatalogTokenizer.pretrained(read_pieces(vocabulary), texts, config.max_ngrams)
+    if pieces is not None:
+        return CatalogTokenizer.pretrained(pieces, texts, config.max_ngrams)
     return CatalogTokenizer.train(texts, config.vocab_size, config.max_ngrams)

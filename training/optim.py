@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.bert import BertText
+from encoders.text_model import PretrainedTextModel
 from encoders.vision import PretrainedVision
 from training.config import Recipe
 from training.lamb import Lamb
@@ -29,14 +30,18 @@ def build_optimizer(
     """Build AdamW (Loshchilov and Hutter, 2019) or LAMB (You et al., 2020) for model and heads.
 
     Weight decay applies to matrices, but not to norms and biases. A group's ``scale`` is the factor
-    of its learning rate, which is ``table_rate`` for the tables, and ``pretrained_rate`` for a
-    pretrained vision model, and for the text encoder if that is pretrained (``pretrained_text``).
+    of its learning rate, which is ``table_rate`` for the tables, ``text_rate`` for a text model,
+    and ``pretrained_rate`` for a vision model and for the BERT if that is pretrained
+    (``pretrained_text``).
     """
     tables: list[nn.Parameter] = []
     matrices: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
     pretrained_matrices: list[nn.Parameter] = []
     pretrained_vectors: list[nn.Parameter] = []
+    text_matrices: list[nn.Parameter] = []
+    text_vectors: list[nn.Parameter] = []
+    of_text_model = _text_model_parameters(objective)
     pretrained = _vision_parameters(objective)
     if pretrained_text:
         pretrained |= _text_parameters(objective)
@@ -45,6 +50,8 @@ def build_optimizer(
     for name, parameter in objective.named_parameters():
         if name.removeprefix("model.") in TABLES:
             tables.append(parameter)
+        elif parameter in of_text_model:
+            (text_matrices if parameter.ndim > 1 else text_vectors).append(parameter)
         elif parameter in pretrained:
             (pretrained_matrices if parameter.ndim > 1 else pretrained_vectors).append(parameter)
         elif parameter.ndim > 1:
@@ -64,6 +71,8 @@ def build_optimizer(
         {"params": tables, "weight_decay": table_decay, "scale": recipe.table_rate},
         {"params": pretrained_matrices, "weight_decay": decay, "scale": pretrained_rate},
         {"params": pretrained_vectors, "weight_decay": 0.0, "scale": pretrained_rate},
+        {"params": text_matrices, "weight_decay": decay, "scale": recipe.text_rate},
+        {"params": text_vectors, "weight_decay": 0.0, "scale": recipe.text_rate},
     ]
     groups = [group for group in groups if group["params"]]
     betas = (recipe.beta1, recipe.beta2)
@@ -76,6 +85,12 @@ def _vision_parameters(objective: nn.Module) -> set[nn.Parameter]:
     """Return the parameters of a vision model, without those that map its states."""
     encoders = (each for each in objective.modules() if isinstance(each, PretrainedVision))
     return {parameter for encoder in encoders for parameter in encoder.vision.parameters()}
+
+
+def _text_model_parameters(objective: nn.Module) -> set[nn.Parameter]:
+    """Return the parameters of a text model, without those that map its states."""
+    encoders = (each for each in objective.modules() if isinstance(each, PretrainedTextModel))
+    return {parameter for encoder in encoders for parameter in encoder.text_model.parameters()}
 
 
 def _text_parameters(objective: nn.Module) -> set[nn.Parameter]:

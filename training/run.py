@@ -161,9 +161,7 @@ def _train_in(
     }
     # A resumed run does not open the pretrained models again.
     kept = start.about if options.resume and start is not None else {}
-    about["pretrained_text"] = kept.get(
-        "pretrained_text", any(p.kind == "bert" for p in pretrained)
-    )
+    about["pretrained_text"] = kept.get("pretrained_text", any(p.fills_bert for p in pretrained))
     beside = holds_experts(folder)
     writer = ModelWriter(folder, config, inputs, about, processes, beside)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from kg.home import Home
 from kg.home_models import numbered_folder
 from schema.errors import UsageError
 from schema.manifests import MANIFEST
+from schema.settings import shown
 from training.config import Settings, TrainOptions, read_settings
 from training.inputs import open_pretrained
 from training.presets import preset
@@ -119,7 +120,23 @@ def resolve_options(
         model_fields=chosen.model.as_dict(),
         start=chosen.recipe.as_settings() if kept is None else kept,
     )
+    if start is not None:
+        _check_no_other_weights(options, settings, kept or {})
     return options, settings
+
+
+def _check_no_other_weights(
+    options: TrainOptions, settings: Settings, kept: Mapping[str, Any]
+) -> None:
+    """Raise UsageError if a run that starts from a model names pretrained weights as well."""
+    for name in ("pretrained", "text_pretrained"):
+        value = getattr(settings.recipe, name)
+        if value != kept.get(name, ""):
+            option = "--resume" if options.resume else f"--init {options.init}"
+            raise UsageError(
+                f"{name}={shown(value)} does not fit {option}, which starts from a model's own "
+                "weights: leave out one of them"
+            )
 
 
 def resumed_options(options: TrainOptions, about: dict[str, Any]) -> TrainOptions:

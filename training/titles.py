@@ -8,6 +8,7 @@ Shapes: I items, V distinct words, B titles of a batch with T words in all.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -111,10 +112,15 @@ class TitleTable:
         self.pieces = Ragged.of([tokenizer.word_pieces(word) for word in numbers])
         self.ngrams = Ragged.of([tokenizer.word_ngrams(word) for word in numbers])
         self.vocabulary = len(numbers)
+        # Words that differ by case alone may have the same n-grams.
+        alike = defaultdict(list)
+        for word, number in numbers.items():
+            alike[tokenizer.ngram_form(word)].append(number)
         pairs = {
-            numbers[first] * len(numbers) + numbers[second]: ngram
+            one * len(numbers) + other: ngram
             for (first, second), ngram in tokenizer.pair_ngrams().items()
-            if first in numbers and second in numbers
+            for one in alike.get(first, ())
+            for other in alike.get(second, ())
         }
         self.pair_keys = np.array(sorted(pairs), dtype=np.int64)
         self.pair_ngrams = np.array([pairs[key] for key in self.pair_keys.tolist()], dtype=np.int64)

@@ -14,11 +14,18 @@ from torch import Tensor, nn
 from encoders.base import PieceEncoder
 from encoders.batch import ItemBatch
 from encoders.bert import BertText, bert_text
-from encoders.tokenizer import CatalogTokenizer
+from encoders.text_model import PretrainedTextModel, TextModelSettings
+from encoders.tokenizer import SPECIAL_TOKENS, CatalogTokenizer, SpecialPieces
 from encoders.tokens import ModalTokens
 from fusion.config import ModelConfig
 from fusion.fused import FusedItems, ImageFeatures
 from fusion.images import ImageReader
+from schema.errors import UsageError
+
+READ_MARKS = ("[PAD]", "[CLS]", "[SEP]")
+"""What a BERT has embeddings of if a text model reads the words."""
+MARK_PIECES = SpecialPieces(unk=0, cls=1, sep=2, mask=0)
+"""Their numbers."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +122,18 @@ def fused_items(
     )
 
 
-def build_bert(config: ModelConfig, tokenizer: CatalogTokenizer, layers: int) -> BertText:
-    """Build a BERT of the configuration's size with the given number of layers."""
+def build_bert(
+    config: ModelConfig,
+    tokenizer: CatalogTokenizer,
+    layers: int,
+    reader: PretrainedTextModel | None = None,
+) -> BertText:
+    """Build a BERT of the configuration's size with the given number of layers.
+
+    With a ``reader`` of words it has embeddings of [CLS] and [SEP] alone, see ``READ_MARKS``.
+    """
     text = bert_text(
-        vocab_size=tokenizer.vocab_size,
+        vocab_size=tokenizer.vocab_size if reader is None else len(READ_MARKS),
         dim=config.dim,
         heads=config.heads,
         layers=layers,
@@ -126,8 +141,34 @@ def build_bert(config: ModelConfig, tokenizer: CatalogTokenizer, layers: int) ->
         dropout=config.dropout,
         norm_eps=config.norm_eps,
         hidden_act=config.hidden_act,
+        reader=reader,
     )
-    return text.freeze() if config.frozen_text else text
+    return text.freeze() if config.frozen_text and reader is None else text
+
+
+def build_text_model(
+    config: ModelConfig, tokenizer: CatalogTokenizer
+) -> PretrainedTextModel | None:
+    """Build the text model that a configuration has, with random weights; None if it has none.
+
+    Raises UsageError if the tokenizer is not its own.
+    """
+    if not config.text_model:
+        return None
+    settings = TextModelSettings.from_json(config.text_model)
+    if tokenizer.vocab_size > settings.vocab_size and tokenizer.vocab_size > len(SPECIAL_TOKENS):
+        raise UsageError(
+            f"the text model has {settings.vocab_size:,} pieces, and the vocabulary "
+            f"{tokenizer.vocab_size:,}: give the text model's own"
+        )
+    return PretrainedTextModel(
+        settings,
+        special=tokenizer.special,
+        dim=config.dim,
+        max_length=max_positions(config),
+        frozen=config.frozen_text,
+        dropout=config.dropout,
+    )
 
 
 def max_positions(config: ModelConfig) -> int:

@@ -6,18 +6,27 @@ N pairs of a query and an item, D the model's width.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from encoders.base import TitleEncoder
 from encoders.batch import ItemBatch
 from encoders.bert import BertEmbeddings
 from encoders.packing import PackedTransformer
 from encoders.tokenizer import CatalogTokenizer, SpecialPieces
 from encoders.tokens import ModalTokens
-from fusion.architectures.base import ItemFusion, ModelParts, build_bert, fused_items
+from fusion.architectures.base import (
+    MARK_PIECES,
+    ItemFusion,
+    ModelParts,
+    build_bert,
+    build_text_model,
+    fused_items,
+)
 from fusion.config import ModelConfig
 from fusion.fused import FusedItems, ImageFeatures, QueryViews
 from fusion.heads import Pooler
@@ -101,6 +110,9 @@ class BertStream(nn.Module):
         special: the ids of [CLS] and [SEP]
         cls_segment: the segment of [CLS], TEXT or VISION
         form: which of the above
+        reader: a pretrained text model whose tokens take the place of the embeddings of word
+            pieces, of which there are those of [CLS] and [SEP] alone; it reads query and title
+            each by itself
     """
 
     def __init__(
@@ -110,10 +122,12 @@ class BertStream(nn.Module):
         special: SpecialPieces,
         cls_segment: int = TEXT,
         form: InputForm = InputForm(),
+        reader: TitleEncoder | None = None,
     ) -> None:
         super().__init__()
         self.embeddings = embeddings
         self.transformer = transformer
+        self.reader = reader
         self.special = special
         self.cls_segment = cls_segment
         self.form = form
@@ -182,9 +196,7 @@ class BertStream(nn.Module):
         A missing modality has no tokens, not even its [CLS] or [SEP].
         """
         ones = title.new_ones(len(title), 1)
-        cls = ones * self.special.cls
-        sep = ones * self.special.sep
-        pieces = [cls]
+        parts = [ones * self.special.cls]
         positions = [ones * 0]
         masks = [ones.bool()]
         widths = {}
@@ -196,7 +208,7 @@ class BertStream(nn.Module):
             present = torch.cat([part != 0, (part != 0).any(1, keepdim=True)], 1)
             length = present[:, :-1].sum(1, keepdim=True)
             order = torch.arange(part.shape[1], device=part.device).expand_as(part)
-            pieces += [part, sep]
+            parts += [part, ones * self.special.sep]
             positions.append((start + torch.cat([order, length], 1)) * present)
             masks.append(present)
             start = start + present.sum(1, keepdim=True)
@@ -204,9 +216,7 @@ class BertStream(nn.Module):
             known = title_limit if name == "title" else None
             limit += len(title) + (part.numel() if known is None else known)
 
-        # One lookup for all word pieces, including the [SEP] of the image: the gradient of each
-        # further lookup would be as large as the table.
-        words = self.embeddings.words(torch.cat([*pieces, sep], 1))
+        words = self._words(parts)
         place = torch.arange(words.shape[1] - 1, device=title.device)
         # Not by assignment: a GPU would have to fetch the single number from the CPU.
         segment = torch.where(place == 0, self.cls_segment, TEXT)
@@ -226,6 +236,20 @@ class BertStream(nn.Module):
             limit += len(title) + image.most
         total = self._normalised(totals, segment)
         return _Sequence(total, torch.cat(masks, 1), widths, limit, image_cls=self.form.image_cls)
+
+    def _words(self, parts: list[Tensor]) -> Tensor:
+        """Return the words of [CLS] and of texts with [SEP] after each, and another [SEP].
+
+        ``parts`` are [B, 1] and [B, L] by turns; the last [SEP] is the image's.
+        """
+        if self.reader is None:
+            # One lookup for all: the gradient of each further one would be as large as the table.
+            return self.embeddings.words(torch.cat([*parts, parts[-1]], 1))
+        marks = parts[::2]
+        read = self.embeddings.words(torch.cat([*marks, marks[-1]], 1)).split(1, 1)
+        texts: list[Tensor] = [self.reader(part).hidden for part in parts[1::2]]
+        between = itertools.chain.from_iterable(zip(read, texts, strict=False))
+        return torch.cat([*between, *read[len(texts) :]], 1)
 
     def _image_embeddings(self, image: Tensor, sep: Tensor) -> Tensor:
         """Add [CLS] or the embedded [SEP] ``sep`` [B, 1, D] to an image's tokens [B, P, D]."""
@@ -346,7 +370,8 @@ class BertFusion(ItemFusion):
     @property
     def piece_embedding(self) -> nn.Embedding:
         """The embeddings of word pieces."""
-        return self.stream.embeddings.words
+        reader = self.stream.reader
+        return self.stream.embeddings.words if reader is None else reader.piece_embedding
 
     def forward(
         self, batch: ItemBatch, image: ImageFeatures | None, query: Tensor | None = None
@@ -380,14 +405,19 @@ class BertFusion(ItemFusion):
 
 
 def single_stream_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> ModelParts:
-    """Build one BERT, which also reads the properties and values."""
-    text = build_bert(config, tokenizer, config.fusion_layers)
+    """Build one BERT, which also reads the properties and values.
+
+    A pretrained text model reads the words before it.
+    """
+    reader = build_text_model(config, tokenizer)
+    text = build_bert(config, tokenizer, config.fusion_layers, reader)
     stream = BertStream(
         embeddings=text.embeddings,
         transformer=text.encoder,
-        special=tokenizer.special,
+        special=tokenizer.special if reader is None else MARK_PIECES,
         cls_segment=VISION if config.vision_cls else TEXT,
         form=InputForm.of(config),
+        reader=reader,
     )
     return ModelParts(
         fusion=BertFusion(stream, config.reads_title),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from encoders.base import TitleEncoder
 from encoders.batch import ItemBatch
 from encoders.descriptors import ImageDescriptors
 from encoders.layers import TransformerLayer, drop_tokens
@@ -20,7 +21,13 @@ from encoders.packing import PackedTokens
 from encoders.text import NgramBag, TextEncoder
 from encoders.tokenizer import CatalogTokenizer
 from encoders.tokens import ModalTokens
-from fusion.architectures.base import ItemFusion, ModelParts, Reading, max_positions
+from fusion.architectures.base import (
+    ItemFusion,
+    ModelParts,
+    Reading,
+    build_text_model,
+    max_positions,
+)
 from fusion.config import ModelConfig
 from fusion.fused import FusedItems, ImageFeatures
 from fusion.images import build_image_reader
@@ -142,12 +149,12 @@ class JointFusion(ItemFusion):
     """The architecture of the joint preset: light text encoder, n-grams, one stream, a wide part.
 
     Args:
-        text: encodes titles and queries
+        text: encodes titles and queries, by our own layers or a pretrained text model
         ngrams: the bag of a title's n-grams
         stream: the transformer over all modalities
     """
 
-    def __init__(self, text: TextEncoder, ngrams: NgramBag, stream: SingleStream) -> None:
+    def __init__(self, text: TitleEncoder, ngrams: NgramBag, stream: SingleStream) -> None:
         super().__init__()
         self.text = text
         self.ngrams = ngrams
@@ -156,7 +163,7 @@ class JointFusion(ItemFusion):
     @property
     def piece_embedding(self) -> nn.Embedding:
         """The embeddings of word pieces."""
-        return self.text.pieces
+        return self.text.piece_embedding
 
     def forward(
         self, batch: ItemBatch, image: ImageFeatures | None, query: Tensor | None = None
@@ -194,7 +201,7 @@ class JointFusion(ItemFusion):
 
     def title_positions(self, index: Tensor) -> Tensor:
         """Return the position embeddings [M, D] of a title's pieces with numbers ``index`` [M]."""
-        return self.text.positions(index)
+        return self.text.position_vectors(index)
 
 
 def _join_readings(readings: Sequence[Reading]) -> Reading:
@@ -278,7 +285,7 @@ def _rows_of(fused: FusedItems, rows: slice, reading: Reading) -> FusedItems:
 
 def joint_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> ModelParts:
     """Build the joint architecture, with fixed image descriptors beside its image encoder."""
-    text = TextEncoder(
+    text: TitleEncoder = build_text_model(config, tokenizer) or TextEncoder(
         vocab_size=tokenizer.vocab_size,
         dim=config.dim,
         heads=config.heads,

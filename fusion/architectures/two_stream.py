@@ -12,13 +12,19 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from encoders.base import TitleEncoder
 from encoders.batch import ItemBatch
-from encoders.bert import BertText
 from encoders.layers import TransformerLayer
 from encoders.packing import PackedTransformer
 from encoders.tokenizer import CatalogTokenizer
 from encoders.tokens import ModalTokens
-from fusion.architectures.base import ItemFusion, ModelParts, build_bert, fused_items
+from fusion.architectures.base import (
+    ItemFusion,
+    ModelParts,
+    build_bert,
+    build_text_model,
+    fused_items,
+)
 from fusion.architectures.co_attention import CoAttention
 from fusion.architectures.iifm import FusionGates, FusionMode, InitialInteractiveFusion
 from fusion.config import ModelConfig
@@ -100,12 +106,12 @@ class TwoStreamFusion(ItemFusion):
     A query is put before the title in the text stream, as K3M does with its questions.
 
     Args:
-        text: the transformer over the text, with word pieces and positions
+        text: the transformer over the text, with word pieces and positions, or a pretrained model
         image: the transformer over the image's tokens
         streams: the interaction of both
     """
 
-    def __init__(self, text: BertText, image: PackedTransformer, streams: TwoStream) -> None:
+    def __init__(self, text: TitleEncoder, image: PackedTransformer, streams: TwoStream) -> None:
         super().__init__()
         self.text = text
         self.image = image
@@ -144,12 +150,14 @@ class TwoStreamFusion(ItemFusion):
 
     def title_positions(self, index: Tensor) -> Tensor:
         """Return the position embeddings [M, D] of a title's pieces with numbers ``index`` [M]."""
-        return self.text.embeddings.positions(index)
+        return self.text.position_vectors(index)
 
 
 def two_stream_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> ModelParts:
     """Build K3M's architecture. Its text encoder also reads the properties and values."""
-    text = build_bert(config, tokenizer, config.text_layers)
+    text: TitleEncoder = build_text_model(config, tokenizer) or build_bert(
+        config, tokenizer, config.text_layers
+    )
     image_layers = nn.ModuleList(
         TransformerLayer(config.dim, config.heads, config.dropout, norm_first=False)
         for _ in range(config.image_layers)

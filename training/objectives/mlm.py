@@ -50,8 +50,8 @@ def mask_pieces(
     choice, action, replacement = torch.from_numpy(uniform)
     chosen = (choice < rate) & (pieces != 0) & rows[:, None]
     if cumulative is None:
-        words = max(1, vocab_size - special.first_word)
-        random_pieces = special.first_word + (replacement * words).long()
+        words = special.word_ids(vocab_size)
+        random_pieces = words.start + (replacement * len(words)).long()
     else:
         random_pieces = torch.from_numpy(np.searchsorted(cumulative, uniform[2], side="right"))
     masked = torch.where(chosen & (action < 0.8), torch.full_like(pieces, special.mask), pieces)

@@ -199,7 +199,7 @@ def classify(
         raise UsageError(
             f"{folder} is a model of another home: copy it into {home.models}, and name the copy"
         )
-    options = options_of(scorer.about)
+    options = options_of(scorer.about, folder)
     if split is not None:
         options = replace(options, split=split, refit=None)
     with model_lock(folder):

@@ -115,7 +115,7 @@ class JointTraining:
         options = self.options
         about = _about(folder)
         if options.resume and about is not None:
-            options = options_of(about)
+            options = options_of(about, folder)
         run = train_experts(self.home, options, report, folder=folder, needs_images=needs_images)
         fitted = _Calibrated.of(run)
         left_out = run.fitted.left_out

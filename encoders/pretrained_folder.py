@@ -122,13 +122,19 @@ def _open(folder: Path) -> OpenedModel:
     return OpenedModel(model, pools=not missing)
 
 
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of a folder by which its model is made, by name."""
+    return sorted(
+        path for path in folder.iterdir() if path.suffix in READ_SUFFIXES and path.is_file()
+    )
+
+
 def digest_of(folder: Path) -> str:
     """Return a hash of the files of a folder by which its model is made."""
     digest = sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in READ_SUFFIXES and path.is_file():
-            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-            with path.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
+    for path in files_of(folder):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()

@@ -50,6 +50,7 @@ class PretrainedImages:
 
     Attributes:
         folder: where it is
+        digest: a hash of its files
         space: a name that changes whenever the same image may get another vector
         image_size: pixels per side of the images that it reads
         width: the width D of the vectors
@@ -70,7 +71,8 @@ class PretrainedImages:
             self.width = int(call_transformers(lambda: self.encode(blank)).shape[1])
         except ValueError as error:
             raise unusable(folder, WHAT, error) from None
-        self.space = f"{folder.resolve().name}-{digest_of(folder)[:16]}-{self.image_size}"
+        self.digest = digest_of(folder)
+        self.space = f"{folder.resolve().name}-{self.digest[:16]}-{self.image_size}"
 
     def encode(self, pixels: NDArray[np.uint8]) -> Vectors:
         """Return the vectors [N, D] of N images [N, 3, S, S], each of length 1.

@@ -36,6 +36,7 @@ class PretrainedText:
 
     Attributes:
         folder: where it is
+        digest: a hash of its files
         space: a name that changes whenever the same text may get another vector
         width: the width D of the vectors
     """
@@ -55,7 +56,8 @@ class PretrainedText:
             self.width = int(call_transformers(lambda: self.encode(["a"])).shape[1])
         except ValueError as error:
             raise unusable(folder, WHAT, error) from None
-        self.space = f"{folder.resolve().name}-{digest_of(folder)[:16]}-{MAX_TOKENS}"
+        self.digest = digest_of(folder)
+        self.space = f"{folder.resolve().name}-{self.digest[:16]}-{MAX_TOKENS}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return the vectors [N, D] of N texts, each of length 1."""

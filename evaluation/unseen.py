@@ -47,7 +47,7 @@ def unseen_scorer(
     if not isinstance(scorer, ExpertEnsemble | JointScorer):
         return scorer
     experts = scorer if isinstance(scorer, ExpertEnsemble) else scorer.experts
-    options = options_of(experts.about)
+    options = options_of(experts.about, experts.path)
     without = _learned_of(home, experts.name, experts.path, experts.about, items, note)
     if not without:
         return scorer
@@ -97,7 +97,7 @@ def unseen_classifier(
         f"the classifier of {classifier.name} has learned from {len(without):,} of these "
         f"{len(items):,} items: it is fitted again without them, for this evaluation alone"
     )
-    options = options_of(classifier.about)
+    options = options_of(classifier.about, path)
     try:
         run = train_classifier(
             home, options, classifier.name, _reporting(progress), without=without
@@ -134,7 +134,7 @@ def _learned_of(
                 "in: if these are the same, the figures are those of items that it knows"
             )
         return frozenset()
-    split_of = assign_splits(home.snapshot().items, options_of(about).split)
+    split_of = assign_splits(home.snapshot().items, options_of(about, path).split)
     learned = {id for id, split in split_of.items() if split in learned_splits}
     return frozenset(learned & {item.id for item in items})
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 
 from experts.category_tree import CategoryTree
 from experts.classification import Classifier, Restated
-from experts.folder import from_arrays, to_arrays
+from experts.folder import from_arrays, keep_encoders, to_arrays
 from fusion.checkpoint import read_manifest, read_required_files, reporting_damage, write_files
 from fusion.inference.featurizer import PixelReader
 from schema.documents import parse_json_object
@@ -38,6 +38,7 @@ def save_classifier(folder: Path, classifier: Classifier, about: Mapping[str, An
 
     ``about`` says what it has learned from.
     """
+    keep_encoders(folder, classifier.ensemble)
     config = {
         "about": dict(about),
         "restated": dict(classifier.restated.wrong),
@@ -63,7 +64,7 @@ def load_classifier(folder: Path, read_pixels: PixelReader | None = None) -> Cla
     with reporting_damage(folder):
         config = parse_json_object(files[CLASSIFIER_CONFIG])
         ontology = Ontology.from_toml(files[CLASSIFIER_ONTOLOGY].decode())
-        ensemble = from_arrays(folder.resolve().name, ontology, load(files[CLASSIFIER]))
+        ensemble = from_arrays(folder, ontology, load(files[CLASSIFIER]))
         ensemble.read_pixels = read_pixels
         wrong = {str(name): _share(value) for name, value in config["restated"].items()}
         restated = Restated(CategoryTree(ontology.values_of(CATEGORY)), wrong)

@@ -36,6 +36,7 @@ from experts.kernels import (
 )
 from experts.left_out import LearnedItems, LeftOutEnsemble
 from experts.open_values import GATE_FEATURES, OpenProperty, OpenValues, Writing, checked_case
+from experts.pretrained import keep_encoder
 from experts.said_values import SaidValues
 from experts.situations import CategoryState, Situation, every_situation
 from experts.stacker import Weights
@@ -84,7 +85,11 @@ def save_experts(
     calibration: Mapping[str, Any] | None = None,
     left_out: LearnedItems | None = None,
 ) -> None:
-    """Write a model folder of experts alone; ``about`` becomes its ``config.json``."""
+    """Write a model folder of experts alone; ``about`` becomes its ``config.json``.
+
+    Their pretrained encoders are copied into it.
+    """
+    keep_encoders(folder, ensemble)
     ontology = ensemble.ontology
     described = {**about, "ontology_sha256": ontology.content_hash()}
     files = {
@@ -99,6 +104,12 @@ def save_experts(
     write_files(folder, files)
 
 
+def keep_encoders(folder: Path, ensemble: ExpertEnsemble) -> None:
+    """Copy the pretrained encoders of experts into a model folder; raises ModelError."""
+    keep_encoder(ensemble.kernels.title.encoder, folder)
+    keep_encoder(ensemble.kernels.image.encoder, folder)
+
+
 def load_experts(folder: Path, read_pixels: PixelReader | None = None) -> ExpertEnsemble:
     """Open a model folder of experts; raises ModelError if it is missing or damaged."""
     # Kernel rows are made and dropped all the time.
@@ -107,7 +118,7 @@ def load_experts(folder: Path, read_pixels: PixelReader | None = None) -> Expert
     with reporting_damage(folder):
         description = ModelDescription.read(folder, files)
         arrays = load(files.pop(EXPERT_FILE))
-        ensemble = from_arrays(folder.resolve().name, description.ontology, arrays)
+        ensemble = from_arrays(folder, description.ontology, arrays)
         ensemble.joint = parse_json_object(files[JOINT]) if JOINT in files else None
     ensemble.path = folder
     ensemble.about = description.about
@@ -225,25 +236,28 @@ def _open_values(
 
 
 def from_arrays(
-    name: str, ontology: Ontology, arrays: Mapping[str, NDArray[np.generic]]
+    folder: Path, ontology: Ontology, arrays: Mapping[str, NDArray[np.generic]]
 ) -> ExpertEnsemble:
-    """Make an ensemble from arrays; raises ValueError or KeyError if they do not fit."""
+    """Make the ensemble of a model folder from arrays, and from the encoders in the folder.
+
+    Raises ValueError or KeyError if they do not fit, and ModelError if an encoder does not.
+    """
     statements = StatementKernel.from_arrays(ontology, _below(arrays, "kernels.statements."))
     description = _below(arrays, "kernels.description.")
     kernels = Kernels(
-        title=TitleKernel.from_arrays(_below(arrays, "kernels.title.")),
-        blind=TitleKernel.from_arrays(_below(arrays, "kernels.blind.")),
-        image=ImageKernel.from_arrays(_below(arrays, "kernels.image.")),
+        title=TitleKernel.from_arrays(_below(arrays, "kernels.title."), folder),
+        blind=TitleKernel.from_arrays(_below(arrays, "kernels.blind."), folder),
+        image=ImageKernel.from_arrays(_below(arrays, "kernels.image."), folder),
         statements=statements,
         # Folders from before descriptions and categories were read have none.
         description=(
-            TitleKernel.from_arrays(description)
+            TitleKernel.from_arrays(description, folder)
             if description
             else TitleKernel([], [], statements.landmarks)
         ),
         category=CategoryKernel.from_arrays(statements, _below(arrays, "kernels.category.")),
     )
-    ensemble = ExpertEnsemble(name, ontology, kernels, {}, Stacker({}, {}))
+    ensemble = ExpertEnsemble(folder.resolve().name, ontology, kernels, {}, Stacker({}, {}))
     learned: dict[tuple[Expert, str], LinearScores] = {}
     for number, property in enumerate(ontology.learned()):
         size = len(ontology.values_of(property))

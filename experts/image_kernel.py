@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from encoders.descriptors import (
 )
 from encoders.patch_dictionary import PatchDictionary
 from experts.kernels import Arrays, KernelRows
-from experts.pretrained import NARROWER, RememberedImages, images_named, name_of
+from experts.pretrained import NARROWER, RememberedImages, kept_images, name_of
 from schema.arrays import BoolArray, IntArray
 
 DESCRIPTOR_SIZE = 64
@@ -241,8 +242,11 @@ class ImageKernel:
         return {**arrays, "counts": self._counts, "bandwidths": np.array(self._bandwidths)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> ImageKernel:
-        """Make a kernel from what :meth:`arrays` returned; raises ValueError or KeyError."""
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]], folder: Path) -> ImageKernel:
+        """Make a kernel from what :meth:`arrays` returned; raises ValueError or KeyError.
+
+        A pretrained encoder is in the model ``folder``.
+        """
         counts = arrays["counts"].astype(np.int64)
         if counts.ndim != 1 or counts.min(initial=0) < 0:
             raise ValueError(f"numbers of images are {counts}")
@@ -255,7 +259,7 @@ class ImageKernel:
                     for name in ("mean", "whitening", "centroids")
                 )
             )
-        encoder = images_named(arrays["encoder"]) if "encoder" in arrays else None
+        encoder = kept_images(arrays["encoder"], folder) if "encoder" in arrays else None
         none = None if encoder is None else encoder.encode([])
         widths = [block.shape[1] for block in _features(describe([], none), patches)]
         blocks = []

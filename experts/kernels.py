@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -148,6 +149,11 @@ class TitleKernel:
             rows += self._meaning.rows(texts)
         return np.asarray(rows, np.float32)
 
+    @property
+    def encoder(self) -> RememberedTexts | None:
+        """The pretrained encoder by which meanings are compared."""
+        return None if self._meaning is None else self._meaning.encoder
+
     def arrays(self) -> Arrays:
         """Return what :meth:`from_arrays` makes the kernel from again."""
         arrays: Arrays = {"landmarks": np.array([self._landmarks])}
@@ -166,8 +172,11 @@ class TitleKernel:
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> TitleKernel:
-        """Make a kernel from what :meth:`arrays` returned; raises ValueError or KeyError."""
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]], folder: Path) -> TitleKernel:
+        """Make a kernel from what :meth:`arrays` returned; raises ValueError or KeyError.
+
+        A pretrained encoder is in the model ``folder``.
+        """
         from scipy.sparse import csr_matrix
 
         (count,) = arrays["landmarks"].tolist()
@@ -186,7 +195,7 @@ class TitleKernel:
             features = csr_matrix(parts, shape=(len(vocabulary), count))
             features.check_format(full_check=True)
             every.append(features)
-        return cls(vectorizers, every, count, MeaningKernel.from_arrays(arrays, count))
+        return cls(vectorizers, every, count, MeaningKernel.from_arrays(arrays, count, folder))
 
 
 def _word_vectorizer() -> TfidfVectorizer:

@@ -4,7 +4,8 @@ A title kernel adds exp(-2 d² / m) of the distances d between the vectors of tw
 median of d²; an image kernel has the vectors as one more kind of descriptors, with the same
 kernel. Vectors are remembered, because titles and images come again in every form and evaluation.
 
-A model folder names the folders of its encoders, and what was in them; it holds none.
+A model folder has copies of its encoders in folders of their own, of which the experts know what
+was in them. A folder elsewhere is never read, whatever a model folder says.
 
 Shapes: N texts or images, M landmarks, D the width of the vectors, S pixels per side.
 """
@@ -12,6 +13,8 @@ Shapes: N texts or images, M landmarks, D the width of the vectors, S pixels per
 from __future__ import annotations
 
 import json
+import shutil
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,13 +26,19 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.pretrained_folder import Vectors, digest_of
+from encoders.pretrained_folder import Vectors, digest_of, files_of
 from encoders.pretrained_image import ImagesEncoder, PretrainedImages
 from encoders.pretrained_text import PretrainedText, TextEncoder
+from fusion.checkpoint import RESTORE
 from schema.arrays import BoolArray, IntArray
 from schema.errors import ModelError
+from schema.memory import available_memory
+from schema.settings import shown
 from schema.wording import WORD
 
+TEXT_FOLDER = "text-encoder"
+IMAGE_FOLDER = "image-encoder"
+"""Folders of a model folder that have the encoders of its experts."""
 NARROWER = 2.0
 """By how much a kernel on vectors is narrower than one of median bandwidth: on fashion products, a
 pretrained network's vectors of images are right more often so, and those of titles no less."""
@@ -47,6 +56,7 @@ _Opened = TypeVar("_Opened")
 
 class _InFolder(Protocol):
     folder: Path
+    digest: str
     width: int
 
 
@@ -84,10 +94,13 @@ class _Memory:
 class RememberedTexts:
     """A text encoder that encodes no text twice."""
 
+    kept_in = TEXT_FOLDER
+
     def __init__(self, encoder: FolderTexts) -> None:
         self._encoder = encoder
         self._memory = _Memory(MAX_TEXTS)
         self.folder = encoder.folder
+        self.digest = encoder.digest
         self.width = encoder.width
         self.space = encoder.space
 
@@ -103,10 +116,13 @@ class RememberedTexts:
 class RememberedImages:
     """An image encoder that encodes no image twice, and takes images of several sizes."""
 
+    kept_in = IMAGE_FOLDER
+
     def __init__(self, encoder: FolderImages) -> None:
         self._encoder = encoder
         self._memory = _Memory(MAX_IMAGES)
         self.folder = encoder.folder
+        self.digest = encoder.digest
         self.width = encoder.width
         self.space = encoder.space
         self.image_size = encoder.image_size
@@ -151,7 +167,7 @@ NO_ENCODERS = Encoders()
 
 def _open(folder: Path, open: Callable[[Path, str], _Opened], what: str) -> _Opened:
     if not folder.is_dir():
-        raise ModelError(f"the {what} {folder} is not there: put its folder back")
+        raise ModelError(f"the {what} {folder} is not there: {RESTORE}")
     return open(folder.resolve(), digest_of(folder))
 
 
@@ -166,39 +182,67 @@ def _open_images(folder: Path, digest: str) -> RememberedImages:
 
 
 def name_of(encoder: RememberedTexts | RememberedImages) -> NDArray[np.uint8]:
-    """Return what a model folder says of an encoder: its folder, and what was in it."""
-    return np.frombuffer(json.dumps([str(encoder.folder), encoder.space]).encode(), np.uint8)
+    """Return what experts say of an encoder: in which folder beside them it is, and its digest."""
+    return np.frombuffer(json.dumps([encoder.kept_in, encoder.digest]).encode(), np.uint8)
 
 
-def texts_named(name: NDArray[np.generic]) -> RememberedTexts:
-    """Open the text encoder that a model folder names; raises ModelError if it is not the same."""
-    folder, space = _parsed(name)
-    encoder = _open(folder, _open_texts, "text encoder")
-    _check(encoder, space)
-    return encoder
+def keep_encoder(encoder: RememberedTexts | RememberedImages | None, folder: Path) -> None:
+    """Copy an encoder into a model ``folder``, unless it is there already, or None.
+
+    Raises ModelError if its files are not what they were when it was opened.
+    """
+    if encoder is None:
+        return
+    target = folder / encoder.kept_in
+    if target.is_dir() and digest_of(target) == encoder.digest:
+        return
+    made = folder / f".{encoder.kept_in}"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    for path in files_of(encoder.folder):
+        shutil.copyfile(path, made / path.name)
+    if digest_of(made) != encoder.digest:
+        shutil.rmtree(made)
+        raise ModelError(f"{encoder.folder} was changed while it was used: train again")
+    shutil.rmtree(target, ignore_errors=True)
+    made.rename(target)
 
 
-def images_named(name: NDArray[np.generic]) -> RememberedImages:
-    """Open the image encoder that a model folder names; raises ModelError if it is not the same."""
-    folder, space = _parsed(name)
-    encoder = _open(folder, _open_images, "image encoder")
-    _check(encoder, space)
-    return encoder
+def kept_texts(name: NDArray[np.generic], folder: Path) -> RememberedTexts:
+    """Open the text encoder in a model ``folder``; raises ModelError if it is not the same."""
+    return _open(_kept(name, folder, TEXT_FOLDER, "text encoder"), _open_texts, "text encoder")
 
 
-def _parsed(name: NDArray[np.generic]) -> tuple[Path, str]:
+def kept_images(name: NDArray[np.generic], folder: Path) -> RememberedImages:
+    """Open the image encoder in a model ``folder``; raises ModelError if it is not the same."""
+    return _open(_kept(name, folder, IMAGE_FOLDER, "image encoder"), _open_images, "image encoder")
+
+
+def _kept(name: NDArray[np.generic], folder: Path, place: str, what: str) -> Path:
+    """Return the folder of an encoder in a model ``folder`` after its files have been checked."""
     parts = json.loads(name.astype(np.uint8).tobytes())
     if not isinstance(parts, list) or [type(part) for part in parts] != [str, str]:
         raise ValueError("an encoder has no name")
-    return Path(parts[0]), parts[1]
-
-
-def _check(encoder: RememberedTexts | RememberedImages, space: str) -> None:
-    if encoder.space != space:
+    if parts[0] != place:
         raise ModelError(
-            f"the encoder {encoder.folder} is another ({encoder.space}) than the experts have "
-            f"learned with ({space}): put that one back, or train again"
+            f"the experts of {folder} name a {what} elsewhere, {shown(parts[0])}, which is not "
+            "read: train again, by which it is copied into the model's folder"
         )
+    kept = folder / place
+    if not kept.is_dir():
+        raise ModelError(f"the {what} {kept} is not there: {RESTORE}")
+    paths = [kept, *kept.iterdir()]
+    if kept.is_symlink() or not all(stat.S_ISREG(path.lstat().st_mode) for path in paths[1:]):
+        raise ModelError(f"{kept} has links, or what is no file: {RESTORE}")
+    size = sum(path.lstat().st_size for path in paths[1:])
+    if size > available_memory():
+        raise ModelError(
+            f"{kept} has {size:,} bytes, more than the memory that is available: close other "
+            "programs, or train with a smaller encoder"
+        )
+    if digest_of(kept) != parts[1]:
+        raise ModelError(f"the {what} {kept} is another than the experts have used: {RESTORE}")
+    return kept
 
 
 class MeaningKernel:
@@ -217,6 +261,11 @@ class MeaningKernel:
         self._landmarks = landmarks
         self._is_empty = ~landmarks.any(1)
         self._bandwidth = bandwidth
+
+    @property
+    def encoder(self) -> RememberedTexts:
+        """What makes the vectors."""
+        return self._encoder
 
     @classmethod
     def fit(
@@ -265,15 +314,16 @@ class MeaningKernel:
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, NDArray[np.generic]], landmarks: int
+        cls, arrays: Mapping[str, NDArray[np.generic]], landmarks: int, folder: Path
     ) -> MeaningKernel | None:
         """Make a kernel from what :meth:`arrays` returned; None if there is nothing of it.
 
-        Raises ValueError or KeyError on what does not fit, and ModelError if the encoder is gone.
+        The encoder is in the model ``folder``. Raises ValueError or KeyError on what does not fit,
+        and ModelError if the encoder is not there.
         """
         if "meaning.encoder" not in arrays:
             return None
-        encoder = texts_named(arrays["meaning.encoder"])
+        encoder = kept_texts(arrays["meaning.encoder"], folder)
         vectors = arrays["meaning.landmarks"].astype(np.float32)
         (bandwidth,) = arrays["meaning.bandwidth"].astype(np.float64).tolist()
         if vectors.shape != (landmarks, encoder.width) or not bandwidth > 0:

@@ -18,6 +18,7 @@ from schema.ontology import Ontology
 from training.config import TrainOptions
 from training.experts import (
     ExpertsRun,
+    about_encoders,
     learned_places,
     options_of,
     read_labelled_items,
@@ -59,7 +60,7 @@ def classifier_beside(run: ExpertsRun, report: ReportCallback = ignore_records) 
         run.folder.name,
         run.fitted.ensemble.ontology,
         run.fitted.items,
-        options_of(run.about),
+        options_of(run.about, run.folder),
         report,
     )
 
@@ -115,6 +116,7 @@ def _fit(
         "learned": list(options.learned_splits),
         "items": len(fitted.ids),
         "hits@1": _left_out_hits(fitted),
+        **about_encoders(options),
     }
     return ClassifierRun(fitted, about, time.monotonic() - began)
 

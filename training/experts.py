@@ -16,7 +16,14 @@ from experts.compared_items import KEPT_OF_VALUE, MAX_ITEMS
 from experts.fitting import FittedExperts, fit_experts
 from experts.image_kernel import DESCRIPTOR_SIZE, MAX_IMAGES, describe
 from experts.labelled_items import LabelledItems
-from experts.pretrained import ENCODED_TOGETHER, NO_ENCODERS, Encoders, RememberedImages
+from experts.pretrained import (
+    ENCODED_TOGETHER,
+    IMAGE_FOLDER,
+    NO_ENCODERS,
+    TEXT_FOLDER,
+    Encoders,
+    RememberedImages,
+)
 from kg.home import Home
 from kg.home_models import new_folder
 from kg.image_cache import ImageCache
@@ -31,8 +38,8 @@ from training.decisions import NO_DECISIONS, read_decisions
 from training.inputs import WITHOUT_IMAGES, split_items, train_ontology
 from training.records import Preparing, ReportCallback, TrainingWarning, ignore_records
 
-ENCODERS = ("text_encoder", "image_encoder")
-"""Options that name pretrained encoders, and what a folder calls them."""
+ENCODERS = {"text_encoder": TEXT_FOLDER, "image_encoder": IMAGE_FOLDER}
+"""Options that name pretrained encoders, and where a model folder keeps these."""
 
 
 @dataclass(frozen=True)
@@ -126,16 +133,21 @@ def train_experts(
         "step": 0,
         "items": len(fitted.items),
         "validation": left_out_hits(fitted),
-        **_about_encoders(options),
+        **about_encoders(options),
     }
     unseen = frozenset(fitted.items.ids) - learned_by_network
     return ExpertsRun(fitted, folder, about, time.monotonic() - began, unseen)
 
 
-def options_of(about: Mapping[str, Any]) -> TrainOptions:
-    """Return the options by which experts were fitted, from what their folder says."""
+def options_of(about: Mapping[str, Any], folder: Path) -> TrainOptions:
+    """Return the options by which experts were fitted, from what their ``folder`` says.
+
+    Encoders are those in the folder, whatever it says.
+    """
     split = about.get("split")
-    text_encoder, image_encoder = (Path(about[n]) if n in about else None for n in ENCODERS)
+    text_encoder, image_encoder = (
+        folder / place if name in about else None for name, place in ENCODERS.items()
+    )
     return TrainOptions(
         preset=EXPERTS_PRESET,
         seed=about.get("seed", 0),
@@ -146,10 +158,9 @@ def options_of(about: Mapping[str, Any]) -> TrainOptions:
     )
 
 
-def _about_encoders(options: TrainOptions) -> dict[str, str]:
-    """Return the folders of the encoders that were given, by the names of their options."""
-    folders = {name: getattr(options, name) for name in ENCODERS}
-    return {name: str(each.resolve()) for name, each in folders.items() if each is not None}
+def about_encoders(options: TrainOptions) -> dict[str, str]:
+    """Return where a folder keeps the encoders that were given, by the names of their options."""
+    return {name: place for name, place in ENCODERS.items() if getattr(options, name) is not None}
 
 
 def experts_folder(home: Home, options: TrainOptions) -> Path:

@@ -1,4 +1,4 @@
-"""train --text-encoder and --image-encoder: the model's folder names them, and needs them."""
+"""train --text-encoder and --image-encoder: the model's folder keeps them, and needs no others."""
 
 from __future__ import annotations
 
@@ -65,10 +65,16 @@ def run(call: Call, fitted: Path) -> Call:
     return lambda *args: call("--home", fitted / "home", *args)
 
 
-def test_the_folder_names_its_encoders(fitted: Path) -> None:
-    about = json.loads((fitted / "home" / "models" / "experts-1" / "config.json").read_text())
-    assert about["text_encoder"] == str(fitted / "text")
-    assert about["image_encoder"] == str(fitted / "images")
+def test_the_folder_keeps_its_encoders(fitted: Path) -> None:
+    model = fitted / "home" / "models" / "experts-1"
+    about = json.loads((model / "config.json").read_text())
+    assert (about["text_encoder"], about["image_encoder"]) == ("text-encoder", "image-encoder")
+    for kept, source in (("text-encoder", "text"), ("image-encoder", "images")):
+        weights = (model / kept / "model.safetensors").read_bytes()
+        assert weights == (fitted / source / "model.safetensors").read_bytes()
+    # Nothing in the folder names a place of this machine.
+    for path in model.rglob("*"):
+        assert path.is_dir() or str(fitted).encode() not in path.read_bytes()
 
 
 def test_experts_with_encoders_complete_and_are_evaluated(run: Call) -> None:
@@ -79,18 +85,22 @@ def test_experts_with_encoders_complete_and_are_evaluated(run: Call) -> None:
     assert result.json["macro"]["hits@1"]["value"] > 0.3
 
 
-def test_a_missing_or_other_encoder_is_told_in_one_line(
-    run: Call, fitted: Path, tmp_path: Path
-) -> None:
-    shutil.move(fitted / "text", tmp_path / "text")
-    gone = f"the text encoder {fitted / 'text'} is not there: put its folder back"
-    assert_fails(run("complete", "--out", "x.jsonl"), 1, gone)
-    shutil.copytree(tmp_path / "text", fitted / "text")
-    (fitted / "text" / "tokenizer_config.json").write_text("{}")
-    assert_fails(run("complete", "--out", "x.jsonl"), 1, "put that one back, or train again")
-    shutil.rmtree(fitted / "text")
-    shutil.move(tmp_path / "text", fitted / "text")
-    assert run("complete", "--out", "again.jsonl").code == 0
+def test_a_copied_folder_needs_no_other_place(run: Call, fitted: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copied"
+    shutil.copytree(fitted / "home" / "models" / "experts-1", copy)
+    text = (fitted / "text").rename(fitted / "text-moved")
+    try:
+        assert run("complete", "--model", copy, "--out", "copied.jsonl").code == 0
+        run("complete", "--model", "experts-1", "--out", "own.jsonl")
+        assert Path("copied.jsonl").read_text() == Path("own.jsonl").read_text()
+        (copy / "text-encoder" / "tokenizer_config.json").write_text("{}")
+        changed = run("complete", "--model", copy, "--out", "x.jsonl")
+        assert_fails(changed, 1, "is another than the experts have used: restore the folder")
+        shutil.rmtree(copy / "text-encoder")
+        gone = run("complete", "--model", copy, "--out", "x.jsonl")
+        assert_fails(gone, 1, "text-encoder is not there: restore the folder")
+    finally:
+        text.rename(fitted / "text")
 
 
 def test_encoders_are_refused_where_no_expert_would_read_them(run: Call, fitted: Path) -> None:

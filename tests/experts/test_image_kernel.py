@@ -1,5 +1,7 @@
 """Images compared by descriptors: one or several for each item."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,9 @@ from experts.image_kernel import MAX_IMAGES, ImageKernel, describe
 from fusion.inference.featurizer import ItemInput, LazyImage
 from fusion.inference.scorer import CellQuery
 from tests.experts.made import ONTOLOGY, labelled, made_items
+
+FOLDER = Path("model")
+"""A model folder that is not there: without encoders it is not read."""
 
 
 def test_images_are_compared_by_distances_to_the_median() -> None:
@@ -99,12 +104,12 @@ def test_neither_order_nor_company_changes_what_an_item_is_like(images, kernel, 
 def test_landmarks_with_several_images_are_kept(images):
     kernel = fitted(images, [images[:3], [], images[3:4]])
     asked = describe([images[4:6], images[:1]])
-    again = ImageKernel.from_arrays(kernel.arrays())
+    again = ImageKernel.from_arrays(kernel.arrays(), FOLDER)
     np.testing.assert_allclose(again.rows(asked), kernel.rows(asked), atol=2e-3)
     chosen = kernel.select(np.array([2, 0]))
     np.testing.assert_allclose(chosen.rows(asked), kernel.rows(asked)[:, [2, 0]], atol=1e-5)
     with pytest.raises(ValueError, match="descriptors have the shape"):
-        ImageKernel.from_arrays({**kernel.arrays(), "counts": np.array([1, 0, 1])})
+        ImageKernel.from_arrays({**kernel.arrays(), "counts": np.array([1, 0, 1])}, FOLDER)
 
 
 def test_a_colour_that_only_the_second_image_shows_is_found():

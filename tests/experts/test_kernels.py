@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,9 @@ from experts.kernels import StatementKernel, TitleKernel
 from tests.experts.made import ONTOLOGY, labelled, made_items
 
 TITLES = ["red mug Alda", "green lamp Berg", None, "red mug Alda"]
+
+FOLDER = Path("model")
+"""A model folder that is not there: without encoders it is not read."""
 
 
 def test_equal_titles_are_as_alike_as_can_be() -> None:
@@ -47,7 +52,7 @@ def test_a_missing_title_is_like_nothing() -> None:
 def test_without_any_title_there_is_a_kernel_all_the_same() -> None:
     kernel = TitleKernel.fit([None, "", "!"], [None, "", "!"])
     assert kernel.rows(["red", None]).shape == (2, 3)
-    again = TitleKernel.from_arrays(kernel.arrays())
+    again = TitleKernel.from_arrays(kernel.arrays(), FOLDER)
     assert not again.rows(["red"]).any()
 
 
@@ -73,13 +78,13 @@ def test_statements_that_the_ontology_does_not_know_do_not_count() -> None:
 def test_kernels_are_the_same_when_they_are_read_again() -> None:
     items = labelled(made_items())
     title = TitleKernel.fit(items.titles, items.titles)
-    again = TitleKernel.from_arrays(title.arrays())
+    again = TitleKernel.from_arrays(title.arrays(), FOLDER)
     titles = ["blue chair Dyne", None, "unknown words"]
     np.testing.assert_allclose(again.rows(titles), title.rows(titles), atol=1e-6)
     image = ImageKernel.fit(items.images, items.images)
     others = labelled(made_items(9, seed=3)).images
     np.testing.assert_allclose(
-        ImageKernel.from_arrays(image.arrays()).rows(others), image.rows(others), atol=2e-3
+        ImageKernel.from_arrays(image.arrays(), FOLDER).rows(others), image.rows(others), atol=2e-3
     )
     statements = StatementKernel(ONTOLOGY, items.known)
     known = statements.features(items.known[:4])

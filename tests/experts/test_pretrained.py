@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,17 @@ from experts.folder import from_arrays, to_arrays
 from experts.image_kernel import DESCRIPTORS, ImageKernel, describe
 from experts.kernels import TitleKernel
 from experts.labelled_items import LabelledItems
-from experts.pretrained import Encoders, MeaningKernel, RememberedImages, RememberedTexts
+from experts.pretrained import (
+    IMAGE_FOLDER,
+    TEXT_FOLDER,
+    Encoders,
+    MeaningKernel,
+    RememberedImages,
+    RememberedTexts,
+    keep_encoder,
+    kept_texts,
+    name_of,
+)
 from fusion.inference.featurizer import ItemInput, LazyImage
 from fusion.inference.scorer import CellQuery
 from schema.errors import ModelError
@@ -38,6 +50,7 @@ class Meanings:
     """Encodes a text as the sum of a random vector for each word; some words mean the same."""
 
     folder = Path("meanings")
+    digest = "meanings-1"
     space = "meanings-1"
     width = 24
 
@@ -59,6 +72,7 @@ class Looks:
     """Encodes an image as the means of its channels' halves."""
 
     folder = Path("looks")
+    digest = "looks-1"
     space = "looks-1"
     width = 6
     image_size = 96
@@ -183,27 +197,82 @@ def test_items_are_compared_with_themselves_as_with_others(texts, images):
     )
 
 
-def test_a_folder_names_its_encoders_and_refuses_others(texts, images, monkeypatch):
-    items = made_items(40)
-    ensemble = fit_experts("x", ONTOLOGY, with_encoders(items, texts, images)).ensemble
-    arrays = to_arrays(ensemble)
+@pytest.fixture
+def kept(texts, images, tmp_path, monkeypatch):
+    """A model folder, with encoders whose digests are what their only file says."""
+    model = tmp_path / "model"
+    for encoder in (texts, images):
+        encoder.folder = tmp_path / encoder.kept_in
+        encoder.folder.mkdir()
+        (encoder.folder / "config.json").write_text(encoder.digest)
+    monkeypatch.setattr(
+        module, "digest_of", lambda folder: (folder / "config.json").read_text(encoding="utf-8")
+    )
+    for encoder in (texts, images):
+        keep_encoder(encoder, model)
 
     def opened(folder: Path, open_it: object, what: str) -> object:
-        return {"meanings": texts, "looks": images}[folder.name]
+        assert folder.parent == model
+        return {TEXT_FOLDER: texts, IMAGE_FOLDER: images}[folder.name]
 
     monkeypatch.setattr(module, "_open", opened)
-    again = from_arrays("x", ONTOLOGY, arrays)
+    return model
+
+
+def test_experts_read_the_encoders_in_their_folder(texts, images, kept):
+    items = made_items(40)
+    ensemble = fit_experts("x", ONTOLOGY, with_encoders(items, texts, images)).ensemble
+    again = from_arrays(kept, ONTOLOGY, to_arrays(ensemble))
     cells = [CellQuery(number, "colour") for number in range(6)]
     before = ensemble.score(ensemble.encode(items[:6]), cells)
     after = again.score(again.encode(items[:6]), cells)
     for one, other in zip(before, after, strict=True):
         np.testing.assert_allclose(np.exp(one), np.exp(other), atol=0.03)
-    texts.space = "meanings-2"
-    with pytest.raises(ModelError, match=r"meanings is another \(meanings-2\) than .*meanings-1"):
-        from_arrays("x", ONTOLOGY, arrays)
-    monkeypatch.undo()
-    with pytest.raises(ModelError, match="text encoder meanings is not there: put its folder back"):
-        from_arrays("x", ONTOLOGY, arrays)
+
+
+def test_an_encoder_is_kept_once_and_must_not_have_changed(texts, kept):
+    file = kept / TEXT_FOLDER / "config.json"
+    written = file.stat().st_mtime_ns
+    keep_encoder(texts, kept)
+    assert file.stat().st_mtime_ns == written
+    file.write_text("damaged")
+    keep_encoder(texts, kept)
+    assert file.read_text() == "meanings-1"
+    (texts.folder / "config.json").write_text("changed")
+    file.write_text("damaged")
+    with pytest.raises(ModelError, match="was changed while it was used"):
+        keep_encoder(texts, kept)
+    assert [path.name for path in kept.iterdir() if path.name.startswith(".")] == []
+
+
+def named(outside):
+    return np.frombuffer(json.dumps([str(outside), "meanings-1"]).encode(), np.uint8)
+
+
+def test_an_encoder_elsewhere_is_never_read(texts, kept, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(module, "digest_of", read.append)
+    for outside in (texts.folder, "../text-encoder", "/"):
+        with pytest.raises(ModelError, match=r"elsewhere, .*, which is not read: train again"):
+            kept_texts(named(outside), kept)
+    link = kept / TEXT_FOLDER / "vocab.txt"
+    link.symlink_to(tmp_path / "secret")
+    with pytest.raises(ModelError, match="has links, or what is no file"):
+        kept_texts(name_of(texts), kept)
+    shutil.rmtree(kept / TEXT_FOLDER)
+    (kept / TEXT_FOLDER).symlink_to(texts.folder)
+    with pytest.raises(ModelError, match="has links, or what is no file"):
+        kept_texts(name_of(texts), kept)
+    assert read == []
+
+
+def test_a_missing_or_changed_encoder_is_told(texts, kept):
+    (kept / TEXT_FOLDER / "config.json").write_text("meanings-2")
+    with pytest.raises(ModelError, match=r"is another than the experts have used: restore"):
+        kept_texts(name_of(texts), kept)
+    shutil.rmtree(kept / TEXT_FOLDER)
+    with pytest.raises(ModelError, match=r"text-encoder is not there: restore the folder"):
+        kept_texts(name_of(texts), kept)
 
 
 def test_images_are_read_as_large_as_the_encoder_wants_them():

@@ -102,6 +102,9 @@ def _read_tokenizer(folder: Path) -> Any:
     tokenizer: Any = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False
     )
+    # Where there is no file of a vocabulary, transformers makes one of special pieces alone.
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        raise ValueError("it has no vocabulary")
     if tokenizer.pad_token is None:
         # Padding is masked, so any token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token

@@ -30,7 +30,7 @@ AROUND = 2
 """[CLS] and [SEP] around a text."""
 NEVER_KEPT = ("_name_or_path", "_commit_hash", "auto_map", "dtype", "torch_dtype")
 """Settings that say where a model came from and how it was stored, and do not describe it."""
-MOST_OF_PADDING = 1e-4
+MOST_OF_PADDING = 1e-8
 """Share of the states' squares that may come of padding: rounding is far below."""
 _TRIED = 4
 

@@ -26,7 +26,7 @@ from encoders.text_model import (
     text_part,
     without_pooler,
 )
-from encoders.tokenizer import parse_pieces, vocabulary_lines, wordpiece_tokenizer
+from encoders.tokenizer import SPECIAL_TOKENS, parse_pieces, vocabulary_lines, wordpiece_tokenizer
 from encoders.transformers_settings import call_transformers, check_settings, check_shards
 from encoders.vision import VISION_TYPES, PretrainedVision, VisionSettings
 from encoders.vit import PretrainedViT, read_vit
@@ -322,7 +322,11 @@ def _read_pieces_of(name: str) -> Tokenizer:
     tokenizer: Any = _read(
         name, lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     )
-    return _read(name, lambda: parse_pieces(tokenizer.backend_tokenizer.to_str()))
+    pieces = _read(name, lambda: parse_pieces(tokenizer.backend_tokenizer.to_str()))
+    # Where there is no file of a vocabulary, transformers makes one of special pieces alone.
+    if pieces.get_vocab_size() <= len(SPECIAL_TOKENS):
+        raise ModelError(f"no word pieces at {name}: name a folder with its {TOKENIZER}")
+    return pieces
 
 
 def _read_pieces_file(file: Path) -> Tokenizer:

@@ -170,9 +170,13 @@ def model_config(
 
     Raises UsageError if they do not fit together; nothing has been read by then.
     """
-    config = dataclasses.replace(preset(options.preset, options.size).model, **settings.model)
+    changes = dict(settings.model)
+    # Whether there is a text encoder to freeze is known when the weights have been fitted.
+    frozen = changes.pop("frozen_text", False)
+    config = dataclasses.replace(preset(options.preset, options.size).model, **changes)
     for each in pretrained:
         config = each.fit(config)
+    config = dataclasses.replace(config, frozen_text=frozen or config.frozen_text)
     if config.preset == "wrapped" and not config.wrapped:
         raise UsageError(
             "the preset wrapped needs a model to wrap: "

@@ -100,6 +100,12 @@ def test_a_folder_without_a_model_or_with_a_damaged_one_is_refused(bert, tmp_pat
         PretrainedText(tmp_path)
 
 
+def test_a_folder_without_a_vocabulary_is_refused(bert):
+    (bert[0] / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="it has no vocabulary"):
+        PretrainedText(bert[0])
+
+
 def test_a_model_that_lacks_weights_is_refused_and_draws_no_random_number(bert):
     from safetensors.torch import load_file, save_file
 

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+from tokenizers import Tokenizer
 
 from encoders.batch import title_tensors
 from encoders.tokenizer import (
@@ -12,6 +13,7 @@ from encoders.tokenizer import (
     wordpiece_tokenizer,
 )
 from schema.errors import UsageError
+from tests.encoders.made_text_models import KINDS, byte_pairs
 from tests.real_data import DATA, needs_data
 
 VOCABULARY = DATA / "k3m" / "vocab.txt"
@@ -111,3 +113,68 @@ def test_title_tensors_are_padded_and_have_offsets(tokenizer):
     assert (titles.pieces[1] == 0).all()
     assert titles.ngram_offsets.tolist() == [0, first, first]
     assert len(titles.ngrams) == first + len(tokenizer.ngrams(["red", "lamp"]))
+
+
+def files_of(kind):
+    return {"tokenizer.json": KINDS[kind][1]().to_str().encode(), "ngrams.json": b"{}"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_encoders_own_pieces_are_kept(kind):
+    files = files_of(kind)
+    tokenizer = CatalogTokenizer.from_files(files)
+    theirs = Tokenizer.from_str(files["tokenizer.json"].decode())
+    theirs.no_padding()
+    # Where words stand apart, the pieces are those of the whole text.
+    for text in ("red mug", "crimson chair a b", "Blue lamp of steel", "green"):
+        expected = theirs.encode(f" {text}", add_special_tokens=False).ids
+        assert tokenizer.pieces(tokenizer.words(text), 99) == expected
+    assert CatalogTokenizer.from_files(tokenizer.files()).special == tokenizer.special
+    cut = theirs.encode(" red mug", add_special_tokens=False).ids[:1]
+    assert tokenizer.pieces(tokenizer.words("red mug"), 1) == cut
+
+
+@pytest.mark.parametrize(
+    ("kind", "special"),
+    [
+        ("bert", ("[UNK]", "[CLS]", "[SEP]", "[MASK]")),
+        ("mpnet", ("[UNK]", "<s>", "</s>", "<mask>")),
+        ("roberta", ("<unk>", "<s>", "</s>", "<mask>")),
+        ("modernbert", ("[UNK]", "[CLS]", "[SEP]", "[MASK]")),
+        ("albert", ("<unk>", "[CLS]", "[SEP]", "[MASK]")),
+        ("clip", ("<|endoftext|>", "<|startoftext|>", "<|endoftext|>", "<|endoftext|>")),
+    ],
+)
+def test_each_vocabulary_has_its_own_special_pieces(kind, special):
+    tokenizer = CatalogTokenizer.from_files(files_of(kind))
+    found = tokenizer.special
+    names = [
+        tokenizer.tokenizer.id_to_token(each)
+        for each in (found.unk, found.cls, found.sep, found.mask)
+    ]
+    assert tuple(names) == special
+    words = found.word_ids(tokenizer.vocab_size)
+    assert not set(words) & {0, found.unk, found.cls, found.sep, found.mask}
+    assert len(words) > tokenizer.vocab_size - 12
+
+
+def test_words_keep_their_case_but_ngrams_do_not():
+    pieces = KINDS["roberta"][1]()
+    tokenizer = CatalogTokenizer.pretrained(pieces, ["Red Mug", "red mug", "RED lamp"], 64)
+    assert tokenizer.words("Red MUG, 12") == ["Red", "MUG", ",", "12"]
+    assert tokenizer.ngrams(["Red", "MUG"]) == tokenizer.ngrams(["red", "mug"]) != []
+    assert tokenizer.pieces(["Red"], 9) != tokenizer.pieces(["red"], 9)
+    assert ("red", "mug") in tokenizer.pair_ngrams()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reason"),
+    [
+        (["<unk>", "<s>", "</s>", "<pad>", "<mask>"], "<pad>|is padding here"),
+        (["<s>", "</s>", "<unk>", "<mask>"], r"has no \[PAD\]"),
+        (["<pad>", "</s>", "<unk>"], r"has no \[CLS\], \[MASK\]: give that of a BERT, or of"),
+    ],
+)
+def test_a_vocabulary_without_special_pieces_of_its_own_is_refused(pieces, reason):
+    with pytest.raises(UsageError, match=reason):
+        CatalogTokenizer(byte_pairs(pieces), {})

@@ -75,14 +75,12 @@ def test_any_text_encoder_reads_the_texts_of_any_preset(tmp_path, ontology, name
         head = objective.build(model, config, preset(name, "tiny").recipe).head
         assert head.weight is reader_of(model).piece_embedding.weight
     assert model.title_positions(torch.tensor([0, 3])).shape == (2, 64)
-    assert config.vocab_size >= 0
 
 
-@pytest.mark.parametrize(("name", "kind"), [("joint", "xlm-roberta"), ("mbsd", "clip_text_model")])
-def test_a_folder_is_whole_without_the_model_that_it_came_from(tmp_path, ontology, name, kind):
+def test_a_folder_is_whole_without_the_model_that_it_came_from(tmp_path, ontology):
     source = tmp_path / "source"
-    write_text_model(source, kind)
-    config, tokenizer, model = build(source, name, ontology)
+    write_text_model(source, "xlm-roberta")
+    config, tokenizer, model = build(source, "joint", ontology)
     save_pretrained(tmp_path / "kept", config, tokenizer, ontology, model.state_dict(), {})
     shutil.move(tmp_path / "kept", tmp_path / "copied")
     shutil.rmtree(source)

@@ -401,6 +401,31 @@ def _wrapped_model() -> Kind:
     return Kind("configuration of a wrapped model", json.dumps(settings).encode(), load)
 
 
+def _text_model() -> Kind:
+    import torch
+    import transformers
+
+    from encoders.text_model import TextModelSettings
+    from fusion.build import least_parameters
+    from fusion.config import ModelConfig
+
+    settings = transformers.BertConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        vocab_size=50,
+    )
+    torch.manual_seed(0)
+    bert: Any = transformers.BertModel(settings, add_pooling_layer=False).eval()
+
+    def load(data: bytes, folder: Path) -> object:
+        described = data.decode(errors="replace")
+        return least_parameters(ModelConfig(text_model=described))
+
+    return Kind("description of a text model", TextModelSettings.of(bert).to_json().encode(), load)
+
+
 def _pretrained(model: str) -> Callable[[], Kind]:
     def kind() -> Kind:
         import transformers
@@ -727,6 +752,7 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "model weights": _model_file("model.safetensors"),
     "model manifest": _model_file("manifest.json"),
     "wrapped model": _wrapped_model,
+    "text model": _text_model,
     "pretrained bert": _pretrained("bert"),
     "pretrained vit": _pretrained("vit"),
     "vocabulary": _vocabulary("vocab.txt"),

@@ -38,7 +38,8 @@ class EfficientNetLite:
         self.folder = weights.resolve()
         self.width = 1280
         self._weights = load_file(weights)
-        self.space = f"efficientnet-lite0-{sha256(weights.read_bytes()).hexdigest()[:16]}"
+        self.digest = sha256(weights.read_bytes()).hexdigest()
+        self.space = f"efficientnet-lite0-{self.digest[:16]}"
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the vectors [N, D] of N images [N, 3, S, S]."""

@@ -65,7 +65,7 @@ def test_tokens_are_projected_normed_states_and_positions(made, kind):
     with torch.no_grad():
         tokens = ours(pieces)
         for row, hidden in zip(rows, tokens.hidden, strict=True):
-            places = torch.tensor([place for place, piece in enumerate(row) if piece], dtype=int)
+            places = torch.tensor([place for place, piece in enumerate(row) if piece]).long()
             states = states_of(theirs, tokenizer, [piece for piece in row if piece])
             expected = ours.project(ours.norm(states)) + ours.position_vectors(places)
             torch.testing.assert_close(hidden[places], expected, rtol=1e-4, atol=1e-4)

@@ -250,7 +250,7 @@ def named(outside):
 
 
 def test_an_encoder_elsewhere_is_never_read(texts, kept, tmp_path, monkeypatch):
-    read = []
+    read: list[Path] = []
     monkeypatch.setattr(module, "digest_of", read.append)
     for outside in (texts.folder, "../text-encoder", "/"):
         with pytest.raises(ModelError, match=r"elsewhere, .*, which is not read: train again"):

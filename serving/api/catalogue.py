@@ -33,6 +33,9 @@ from schema.errors import (
 )
 from schema.ledger_proposals import ProposalRecords
 from schema.terms import CATEGORY_SEPARATOR, Rank
+from serving.alignment.counts import CountedRecords
+from serving.alignment.index import counts_of_home
+from serving.alignment.records import Record, records_of_home
 from serving.api.observing import Metrics
 from serving.api.options import ServeOptions
 from serving.api.writing import Writer
@@ -148,6 +151,8 @@ class ServedCatalogue:
         self._failure = LOADING
         self._files = home.image_files()
         self._listing_lock = threading.Lock()
+        self._records_lock = threading.Lock()
+        self._records: tuple[str, Sequence[Record], CountedRecords] | None = None
         self._runs_lock = threading.Lock()
         self._runs: dict[str, RunSummary] = {}
         self._listing: Listing | None = None
@@ -379,6 +384,17 @@ class ServedCatalogue:
             if self._network is None or self._network[0] != model.folder:
                 self._network = (model.folder, load_network(self.home, str(model.folder)))
             return self._network[1]
+
+    def counted_records(self) -> tuple[Sequence[Record], CountedRecords]:
+        """Return the items as alignment reads them, with what it counts of them."""
+        with self._records_lock:
+            with self.store() as store:
+                revision = store.revision()
+            if self._records is None or not revision or self._records[0] != revision:
+                records = records_of_home(self.home)
+                counted = counts_of_home(self.home, records).counted
+                self._records = (revision, records, counted)
+            return self._records[1:]
 
     # Changes from outside
 

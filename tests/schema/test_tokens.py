@@ -49,7 +49,7 @@ def test_a_token_is_refused_from_its_end_on():
     _, token = new_token("shop", [Scope.READ], days=1)
     moment = datetime.now(UTC)
     assert token.refusal(moment) is None
-    assert "has expired" in token.refusal(moment + timedelta(days=1, seconds=1))
+    assert "has expired" in str(token.refusal(moment + timedelta(days=1, seconds=1)))
 
 
 @pytest.mark.parametrize(

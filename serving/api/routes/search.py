@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 
 from serving.alignment.aligning import AlignOptions, score_pairs
 from serving.alignment.model import AlignmentModel, find_alignment_model
-from serving.alignment.records import records_of_home
 from serving.api.authentication import Reader
 from serving.api.documents import Document, HitOut, Id, MatchIn, MatchOut, SearchOut
 from serving.api.parameters import Catalogue, ItemId
@@ -97,11 +96,11 @@ class AlignedOut(BaseModel):
 @router.post("/align")
 def align(catalogue: Catalogue, given: AlignIn, _: Reader) -> list[AlignedOut]:
     """Return how probable it is that the items of each pair are the same product."""
-    home = catalogue.home
-    aligner = AlignmentModel.load(find_alignment_model(home.models, None))
+    aligner = AlignmentModel.load(find_alignment_model(catalogue.home.models, None))
     pairs = [(each.left, each.right) for each in given.pairs]
     options = AlignOptions(target=given.target_precision)
-    found = score_pairs(aligner, records_of_home(home), pairs, "the request", options)
+    records, kept = catalogue.counted_records()
+    found = score_pairs(aligner, records, pairs, "the request", options, kept=kept)
     return [AlignedOut(**each.as_dict()) for each in found.pairs]
 
 

@@ -1,10 +1,13 @@
 """Measure search on made items: how long the index takes, and queries on the warm index.
 
-    python -m benchmarks.search [--items 100000] [--queries 400] [--json FILE]
+    python -m benchmarks.search [--items 100000] [--queries 400] [--width 384] [--json FILE]
 
 Queries are drawn from the catalogue's own words: kinds, brands and attributes (half of the items
 have some of the words), model numbers, misspelled words, and queries with a filter. Times are those
-of the library in this process, on a home with an embedded graph.
+of the library in this process, on a home with an embedded graph. Then the same queries are asked with
+vectors of ``--width`` numbers, which are made without an encoder: those of one kind lie together, and
+words move them. A query by an image has the vector of an item, moved a little. Last, each way to find
+the nearest of all vectors is timed in turn on the same queries, and its recall measured.
 """
 
 from __future__ import annotations
@@ -14,18 +17,23 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from encoders.pretrained_folder import Vectors
 from kg.home import Home
 from kg.stores.tables import items_table, statements_table
 from schema.terms import Item, Provenance, Rank, Statement
+from serving.search.encoders import Encoders
 from serving.search.filters import EVERYTHING, Filters
 from serving.search.index import catch_up, index_folder, index_home, newest_index
+from serving.search.nearest import MEASURED, Approximate, Method
+from serving.search.opening import approximate_parts, encode_items
+from serving.search.parts import Part
 from serving.search.searcher import Searcher
 
 KINDS = 300
@@ -122,6 +130,48 @@ class MadeCatalogue:
         return found
 
 
+class MadeEncoder:
+    """Texts and images as vectors whose neighbours are those of the same words.
+
+    A vector is the sum of its words' directions, the rarer ones weigh less, and of noise in 48 of
+    its dimensions: about as many as those of pretrained encoders have that matter.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.space = f"made-{width}"
+        self.width = width
+        self.image_size = 8
+        self._words: dict[str, Vectors] = {}
+        self._basis = np.random.default_rng(0).standard_normal((48, width)).astype(np.float32)
+
+    def encode(self, texts: Sequence[str] | np.ndarray[Any, Any]) -> Vectors:
+        """Return the vectors [N, W] of texts, or of images [N, 3, 8, 8] by their first pixel."""
+        if isinstance(texts, np.ndarray):
+            return self._unit(self._noise(int(image.sum())) for image in texts)
+        return self._unit(self._of_text(text) for text in texts)
+
+    def _of_text(self, text: str) -> Vectors:
+        words = text.split()[:6]
+        total = 0.5 * self._noise(sum(map(ord, text)) + len(text))
+        for place, word in enumerate(words):
+            total = total + self._direction(word) / (1 + place)
+        return total
+
+    def _direction(self, word: str) -> Vectors:
+        if word not in self._words:
+            self._words[word] = self._noise(int.from_bytes(word.encode()[:6]))
+        return self._words[word]
+
+    def _noise(self, seed: int) -> Vectors:
+        drawn = np.random.default_rng(seed).standard_normal(48).astype(np.float32)
+        return drawn @ self._basis / 48
+
+    @staticmethod
+    def _unit(vectors: Iterable[Vectors]) -> Vectors:
+        stacked = np.stack(list(vectors))
+        return stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
+
+
 def timed(call: Callable[[], Any]) -> float:
     """Return the seconds that a call takes."""
     start = time.perf_counter()
@@ -140,11 +190,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=400)
+    parser.add_argument("--width", type=int, default=384, help="numbers of a vector")
     parser.add_argument("--home", type=Path, help="where to make the home, or one that was made")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(arguments.home or Path(folder), arguments.items, arguments.queries)
+        home = arguments.home or Path(folder)
+        figures = measure(home, arguments.items, arguments.queries)
+        figures["vectors"] = measure_vectors(
+            Home.open(home), arguments.items, arguments.queries, arguments.width
+        )
     text = json.dumps(figures, indent=1)
     print(text)
     if arguments.json:
@@ -199,6 +254,82 @@ def measure(folder: Path, items: int, queries: int) -> dict[str, Any]:
         "facets": percentiles(facets),
         "similar": percentiles(similar),
     }
+
+
+def measure_vectors(home: Home, items: int, queries: int, width: int) -> dict[str, Any]:
+    """Return the figures of the same home with vectors of texts."""
+    encoder = MadeEncoder(width)
+    encoders = Encoders(encoder, encoder)
+    folder = index_folder(home)
+    encoding = timed(lambda: encode_items(home, Encoders(encoder)))
+    for path in folder.glob("nearest-*"):
+        path.unlink()
+    building = timed(lambda: approximate_parts(folder, [Part.TEXT]))
+    (report,) = approximate_parts(folder, [Part.TEXT]).values()
+    start = time.perf_counter()
+    searcher = Searcher(folder, home.ontology_or_none(), encoders)
+    opening = time.perf_counter() - start
+    asked = MadeCatalogue(items).queries(queries)
+    for _, text, filters in asked[:50]:
+        searcher.search(text, 10, filters)
+    clock: dict[str, list[float]] = {}
+    for name, text, filters in asked:
+        clock.setdefault(name, []).append(timed(partial(searcher.search, text, 10, filters)))
+    similar = [timed(partial(searcher.similar, f"P{number:07}")) for number in range(1, 51)]
+    with searcher._view() as view:
+        vectors = np.ascontiguousarray(view.shared.spaces[Part.TEXT].bank.base)
+    rng = np.random.default_rng(1)
+    asked_vectors = encoder.encode([text for _, text, _ in asked])
+    by_method = _by_method(vectors, asked_vectors[rng.permutation(len(asked_vectors))[:200]])
+    return {
+        "width": width,
+        "method": report.method,
+        "recall": report.recall,
+        "encode_and_store_seconds": round(encoding, 1),
+        "build_seconds": round(building, 1),
+        "open_seconds": round(opening, 2),
+        "milliseconds": percentiles([each for own in clock.values() for each in own]),
+        "by_kind": {name: percentiles(own) for name, own in clock.items()},
+        "similar": percentiles(similar),
+        "nearest_100_by_method": by_method,
+    }
+
+
+def _by_method(vectors: Vectors, queries: Vectors) -> dict[str, Any]:
+    """Return build seconds, recall and milliseconds a query of each way to find the nearest."""
+    import faiss
+
+    figures: dict[str, Any] = {}
+    count = min(MEASURED, len(vectors))
+
+    def by_product(query: Vectors) -> Any:
+        cosines = vectors @ query
+        best = np.argpartition(-cosines, count - 1)[:count]
+        return best[np.argsort(-cosines[best], kind="stable")]
+
+    exact = [set(by_product(query).tolist()) for query in queries]
+    flat: Any = faiss.IndexFlatIP(vectors.shape[1])
+    flat.add(vectors)
+    ways: dict[str, tuple[float, Callable[[Vectors], Any]]] = {
+        "numpy": (0.0, by_product),
+        "faiss flat": (0.0, lambda query: flat.search(query[None], count)[1][0]),
+    }
+    for method in (Method.HNSW, Method.IVF):
+        start = time.perf_counter()
+        approximate = Approximate.build(vectors, method)
+        seconds = time.perf_counter() - start
+        ways[method] = (seconds, partial(approximate.nearest, count=count, usable=None))
+        figures[f"{method} effort"] = approximate.effort
+    for name, (seconds, find) in ways.items():
+        found = [set(find(query).tolist()) for query in queries]
+        shares = [len(one & other) / count for one, other in zip(found, exact, strict=True)]
+        times = [timed(partial(find, query)) for query in queries]
+        figures[name] = {
+            "build_seconds": round(seconds, 1),
+            "recall": round(float(np.mean(shares)), 4),
+            **percentiles(times),
+        }
+    return figures
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from commands.loading import (
     note_not_trained_to_match,
     warn_of_unreadable_images,
 )
-from schema.errors import UsageError
+from schema.errors import ImageRefusedError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from kg.home import Home
@@ -67,15 +67,33 @@ words_only_option = click.option(
 @click.command(cls=Command)
 @click.option(
     "--text-encoder",
-    "encoder_folder",
+    "text_folder",
     metavar="DIR",
     type=PATH,
     help="A pretrained text encoder of transformers: a folder with config.json, model.safetensors "
     "and tokenizer.json. It is used until it is changed.  [default: the one of the last call]",
 )
+@click.option("--no-text-encoder", "no_text", is_flag=True, help="Use no text encoder from now on.")
 @click.option(
-    "--no-text-encoder", "no_encoder", is_flag=True, help="Use no text encoder from now on."
+    "--image-encoder",
+    "image_folder",
+    metavar="DIR|built-in",
+    type=PATH,
+    help="What compares the items' first images: a pretrained image encoder of transformers (a "
+    "folder with config.json, model.safetensors and preprocessor_config.json), or `built-in`, "
+    "which goes by outlines and colours. It is used until it is changed.  [default: the one of the "
+    "last call, or else that of the --model]",
 )
+@click.option(
+    "--no-image-encoder", "no_image", is_flag=True, help="Use no image encoder from now on."
+)
+@click.option(
+    "--model",
+    metavar="NAME|DIR",
+    help="A network whose item nodes are compared: a model of this home, or any model folder. It "
+    "is used until it is changed.  [default: the one of the last call]",
+)
+@click.option("--no-model", "no_model", is_flag=True, help="Use no network from now on.")
 @click.option(
     "--learn",
     metavar="FILE|clicks",
@@ -86,8 +104,12 @@ words_only_option = click.option(
 @pass_context
 def index(
     context: Context,
-    encoder_folder: Path | None,
-    no_encoder: bool,
+    text_folder: Path | None,
+    no_text: bool,
+    image_folder: Path | None,
+    no_image: bool,
+    model: str | None,
+    no_model: bool,
     learn: str | None,
     anew: bool,
 ) -> None:
@@ -101,24 +123,33 @@ def index(
       catalograph index
     """
     from commands.progress import bar
-    from encoders.pretrained_text import PretrainedText
     from serving.search.index import index_folder, index_home
-    from serving.search.opening import encode_texts, load_encoder, set_encoder_folder
+    from serving.search.opening import encode_items, load_encoders
+    from serving.search.settings import EncoderFolders
 
-    if encoder_folder is not None and no_encoder:
-        raise UsageError("--text-encoder and --no-text-encoder exclude each other: give one")
+    for name, given, none in (
+        ("text-encoder", text_folder, no_text),
+        ("image-encoder", image_folder, no_image),
+        ("model", model, no_model),
+    ):
+        if given is not None and none:
+            raise UsageError(f"--{name} and --no-{name} exclude each other: give one")
     start = time.monotonic()
     home = context.home()
-    given = None if encoder_folder is None else PretrainedText(encoder_folder)
+    before = EncoderFolders.read(index_folder(home))
+    folders = EncoderFolders(
+        None if no_text else text_folder or before.text,
+        None if no_image else image_folder or before.image,
+        None if no_model else _network_folder(home, model) or before.network,
+    )
+    encoders = load_encoders(home, folders, everything=True)
     with bar("index") as progress:
         changed = index_home(home, anew=anew, progress=progress)
-    if encoder_folder is not None or no_encoder:
-        set_encoder_folder(home, encoder_folder)
-    encoder = given or load_encoder(home)
-    encoded = 0
-    if encoder is not None:
-        with bar("encode texts", "texts") as progress:
-            encoded = encode_texts(home, encoder, progress)
+    folders.write(index_folder(home))
+    with bar("encode") as progress:
+        encoded = encode_items(home, encoders, progress)
+    if encoded.files is not None:
+        warn_of_unreadable_images(encoded.files.unreadable(encoded.files.failures))
     learned = None if learn is None else _learn(context, home, learn)
     document = {
         "items": changed.items,
@@ -126,7 +157,8 @@ def index(
         "changed": changed.changed,
         "removed": changed.removed,
         "anew": changed.anew,
-        "encoded": encoded,
+        "encoded": encoded.encoded,
+        "vectors": {str(part): report.as_dict() for part, report in encoded.parts.items()},
         "learned": learned,
         "index": str(index_folder(home)),
         "seconds": round(time.monotonic() - start, 3),
@@ -137,14 +169,26 @@ def index(
         else f"{changed.added:,} new, {changed.changed:,} changed, {changed.removed:,} gone"
     )
     lines = [f"{changed.items:,} items are indexed ({what}) in {document['seconds']:.1f} s"]
-    if encoder is not None:
-        lines.append(f"{encoded:,} texts were encoded")
+    if encoders.spaces():
+        lines.append(f"{encoded.encoded:,} texts, images and items were encoded")
+    for part, report in encoded.parts.items():
+        found = f", which find {report.recall:.1%} of the nearest" if report.recall < 1 else ""
+        lines.append(f"{part}: vectors of {report.items:,} items ({report.method}{found})")
     if learned is not None:
         lines.append(
             f"weights learned from {learned['queries']:,} queries with {learned['ratings']:,} "
             "ratings"
         )
     context.emit(document, *lines)
+
+
+def _network_folder(home: Home, model: str | None) -> Path | None:
+    """Return the folder of the network that a model is, or has; None if none is named."""
+    if model is None:
+        return None
+    from serving.loading import load_network
+
+    return load_network(home, model).path
 
 
 def _learn(context: Context, home: Home, source: str) -> dict[str, Any]:
@@ -173,7 +217,14 @@ def _learn(context: Context, home: Home, source: str) -> dict[str, Any]:
 
 
 @click.command(cls=Command)
-@click.argument("text")
+@click.argument("text", required=False)
+@click.option(
+    "--image",
+    metavar="FILE",
+    type=PATH,
+    help="Search for what looks like this image, with a text or without; see `index "
+    "--image-encoder` and `index --model`.",
+)
 @_filter_options
 @click.option(
     "--facets",
@@ -187,7 +238,8 @@ def _learn(context: Context, home: Home, source: str) -> dict[str, Any]:
 @pass_context
 def search(
     context: Context,
-    text: str,
+    text: str | None,
+    image: Path | None,
     filters: tuple[str, ...],
     category: str | None,
     count: int,
@@ -197,7 +249,8 @@ def search(
 ) -> None:
     """Search for items.
 
-    TEXT is a query as a shopper would type it: words in any language, names, model numbers.
+    TEXT is a query as a shopper would type it: words in any language, names, model numbers. With
+    --image, items are also ranked by how much their images are like it, and both ranks are fused.
 
     \b
     Example:
@@ -205,11 +258,22 @@ def search(
     """
     from serving.search.filters import Filters
 
+    if text is None and image is None:
+        raise UsageError("there is nothing to search for: give a text, --image FILE, or both")
+    if image is not None and words_only:
+        raise UsageError("--image and --words-only exclude each other: give one")
     home = context.home()
-    searcher = _open(context, home, words_only)
-    results = searcher.search(text, count, Filters.parse(filters, category), facets=facets)
+    data = None if image is None else _read_image(image)
+    searcher = _open(context, home, words_only, images=image is not None)
+    try:
+        results = searcher.search(
+            text or "", count, Filters.parse(filters, category), facets=facets, image=data
+        )
+    except ImageRefusedError as error:
+        raise UsageError(f"the image {image} {error}: {_OTHER_IMAGE}") from None
     for word, other in results.corrected.items():
         context.note(f"no item has the word {word!r}: it is read as {other!r}")
+    _note_outdated(context, searcher, results)
     hits = [_row(hit, explain) for hit in results.hits]
     lines = list(map(_line, results.hits)) or ["nothing was found"]
     if explain:
@@ -225,9 +289,30 @@ def search(
     context.emit({"items": hits, "facets": counted}, *lines)
 
 
+_OTHER_IMAGE = "name a JPEG, PNG, GIF, WebP or AVIF file"
+
+
+def _read_image(path: Path) -> bytes:
+    """Read the image of a query; raises UsageError."""
+    from kg.image_files import read_own_image
+
+    try:
+        return read_own_image(path)
+    except ImageRefusedError as error:
+        raise UsageError(f"the image {path} {error}: {_OTHER_IMAGE}") from None
+
+
 @click.command(cls=Command)
 @click.argument("item")
 @_filter_options
+@click.option(
+    "--by",
+    "kinds",
+    type=click.Choice(["words", "image", "node"]),
+    multiple=True,
+    help="Compare items by words (and by what the text encoder makes of them), by their images, "
+    "or by their nodes in a network; may be repeated.  [default: by all that there is]",
+)
 @words_only_option
 @pass_context
 def similar(
@@ -236,43 +321,100 @@ def similar(
     filters: tuple[str, ...],
     category: str | None,
     count: int,
+    kinds: tuple[str, ...],
     words_only: bool,
 ) -> None:
     """Find the items most like another one.
 
-    ITEM is an id. Items are compared by their words, by the kind of thing that they are, and by the
-    vectors of the text encoder if the index has any.
+    ITEM is an id. Items are compared by their words, by the kind of thing that they are, and by
+    the vectors that the index has of texts, images and item nodes.
 
     \b
     Example:
       catalograph similar P000012 -k 5
     """
     from serving.search.filters import Filters
+    from serving.search.index import index_folder
+    from serving.search.parts import Kind
+    from serving.search.searcher import Searcher
 
-    searcher = _open(context, context.home(), words_only)
-    results: Results = searcher.similar(item, count, Filters.parse(filters, category))
+    home = context.home()
+    _catch_up(context, home)
+    # The vectors of items are there: nothing is to be encoded.
+    searcher = Searcher(index_folder(home), home.ontology_or_none(), vectors=not words_only)
+    results: Results = searcher.similar(
+        item, count, Filters.parse(filters, category), [Kind(each) for each in kinds]
+    )
+    _note_outdated(context, searcher, results)
     hits = [_row(hit, False) for hit in results.hits]
     context.emit(hits, *(list(map(_line, results.hits)) or ["nothing was found"]))
 
 
-def _open(context: Context, home: Home, words_only: bool) -> Searcher:
+def _open(context: Context, home: Home, words_only: bool, images: bool) -> Searcher:
     """Open the index; a few changed items are indexed before, and a stale index is said to be."""
+    from serving.search.index import index_folder
+    from serving.search.opening import encode_some, load_encoders, stale_vectors
+    from serving.search.searcher import Searcher
+    from serving.search.settings import EncoderFolders
+
+    changed = _catch_up(context, home)
+    folder = index_folder(home)
+    ontology = home.ontology_or_none()
+    if words_only:
+        return Searcher(folder, ontology, vectors=False)
+    encoders = load_encoders(home, EncoderFolders.read(folder), images=images)
+    try:
+        encode_some(home, encoders, changed)
+    except StoreError as error:
+        # Another process encodes them just now, or the disk cannot be written.
+        context.note(f"warning: changed items are found by words alone ({error})")
+    searcher = Searcher(folder, ontology, encoders)
+    stale = stale_vectors(home) if images else []
+    if searcher.unusable() and not stale:
+        named = ", ".join(searcher.unusable())
+        stale = [f"the encoder of its vectors ({named}) has changed, which are not used"]
+    for line in stale:
+        context.note(f"warning: the index is stale: {line}: bring it up to date with {_INDEX}")
+    return searcher
+
+
+_INDEX = "`catalograph index`"
+
+
+def _catch_up(context: Context, home: Home) -> tuple[str, ...]:
+    """Index a few changed items, and say whether the index is stale; return what was indexed."""
     from serving.search.index import catch_up, index_folder, newest_index
-    from serving.search.opening import open_searcher
 
     path = newest_index(index_folder(home))
-    if path is not None:
-        freshness = catch_up(home, path)
-        if freshness.stale:
-            context.note(
-                f"warning: the index is stale ({freshness.stale}): bring it up to date with "
-                "`catalograph index`"
-            )
-    return open_searcher(home, words_only=words_only)
+    if path is None:
+        return ()
+    freshness = catch_up(home, path)
+    if freshness.stale:
+        context.note(
+            f"warning: the index is stale ({freshness.stale}): bring it up to date with {_INDEX}"
+        )
+    return freshness.items
+
+
+def _note_outdated(context: Context, searcher: Searcher, results: Results) -> None:
+    """Say how many items have changed since the vectors were made that were compared."""
+    outdated = searcher.outdated()
+    parts = [part for part in results.parts if part in outdated]
+    if parts:
+        most = max(outdated[part] for part in parts)
+        context.note(
+            f"warning: {most:,} items are new or have changed since their vectors "
+            f"({', '.join(parts)}) were made: make them with {_INDEX}"
+        )
 
 
 def _row(hit: Hit, explain: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {"item": hit.item, "score": hit.score, "title": hit.title or None}
+    row: dict[str, Any] = {
+        "item": hit.item,
+        "score": hit.score,
+        "title": hit.title or None,
+        "by": hit.by,
+    }
     return {**row, "features": hit.features} if explain else row
 
 

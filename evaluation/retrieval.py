@@ -17,7 +17,8 @@ import numpy as np
 from evaluation.metrics import Estimate, MetricEstimates, resample
 from schema.arrays import FloatArray, IntArray
 from schema.errors import DataError
-from serving.search.ranking import PRIOR, Weights
+from serving.search.features import Features
+from serving.search.ranking import PRIOR, Weights, fused_ranks
 from serving.search.ratings import Rateable, learn_weights
 from serving.search.searcher import Searcher
 
@@ -25,8 +26,6 @@ DEPTH = 10
 """Ranks that NDCG@10 and recall@10 look at."""
 RELEVANT = 2
 """From this rating on an item counts as relevant for MRR and recall."""
-RANK_CONSTANT = 60
-"""The usual constant of reciprocal rank fusion."""
 METRICS = ("ndcg@10", "mrr", "recall@10")
 
 
@@ -132,9 +131,13 @@ def evaluate_retrieval(
     if not usable:
         raise DataError("no query has an indexed item that is rated better than 0: rate more")
     features = {query: searcher.features(query, sorted(items)) for query, items in usable.items()}
-    rankings = _rankings(searcher.weights, any(each is not None for _, each in features.values()))
+    rankings = _rankings(
+        searcher.weights,
+        any(each.meaning is not None for each in features.values()),
+        any(each.match is not None for each in features.values()),
+    )
     scores = {
-        name: {query: rank(*features[query]) for query in usable} for name, rank in rankings.items()
+        name: {query: rank(features[query]) for query in usable} for name, rank in rankings.items()
     }
     if folds > 1:
         scores["cross-validated"] = _cross_validated(searcher, usable, folds, seed)
@@ -166,39 +169,32 @@ def evaluate_retrieval(
     )
 
 
-Rank = Callable[[Sequence[FloatArray], FloatArray | None], FloatArray]
-"""Scores N items by their features [N, F] for each reading of a query, and their cosines [N]."""
+Rank = Callable[[Features], FloatArray]
+"""Scores N items by their features."""
 
 
-def _rankings(weights: Weights, has_vectors: bool) -> dict[str, Rank]:
+def _rankings(weights: Weights, has_meaning: bool, has_match: bool) -> dict[str, Rank]:
     """Return the ways to rank that are compared."""
 
-    def bm25(matrices: Sequence[FloatArray], cosines: FloatArray | None) -> FloatArray:
-        return matrices[0][:, 0]
+    def bm25(features: Features) -> FloatArray:
+        return features.words[0][:, 0]
 
     rankings: dict[str, Rank] = {"ranked": weights.score}
-    if has_vectors:
-        rankings["words only"] = lambda matrices, cosines: weights.score(matrices, None)
-        rankings["vectors only"] = lambda matrices, cosines: _given(cosines, len(matrices[0]))
-        rankings["reciprocal ranks"] = lambda matrices, cosines: fused_ranks(
-            [bm25(matrices, cosines), _given(cosines, len(matrices[0]))]
+    if has_meaning or has_match:
+        rankings["words only"] = lambda features: weights.score(Features(features.words))
+    if has_meaning:
+        rankings["vectors only"] = lambda features: _given(features.meaning, features)
+        rankings["reciprocal ranks"] = lambda features: fused_ranks(
+            [bm25(features), _given(features.meaning, features)]
         )
+    if has_match:
+        rankings["network's vectors only"] = lambda features: _given(features.match, features)
     rankings["BM25"] = bm25
     return rankings
 
 
-def _given(cosines: FloatArray | None, count: int) -> FloatArray:
-    return np.zeros(count) if cosines is None else cosines
-
-
-def fused_ranks(scores: Sequence[FloatArray]) -> FloatArray:
-    """Return the sums [N] of the reciprocal ranks that several scores [N] give to items."""
-    total = np.zeros(len(scores[0]))
-    for each in scores:
-        rank = np.empty(len(each))
-        rank[np.argsort(-each, kind="stable")] = np.arange(1, len(each) + 1)
-        total += 1 / (RANK_CONSTANT + rank)
-    return total
+def _given(cosines: FloatArray | None, features: Features) -> FloatArray:
+    return np.zeros(features.count) if cosines is None else cosines
 
 
 def _cross_validated(
@@ -213,7 +209,7 @@ def _cross_validated(
         others = [name for name in names if name not in held_out]
         weights = learn_weights(searcher, usable, PRIOR, others).weights
         for name in held_out:
-            scores[name] = weights.score(*searcher.features(name, sorted(usable[name])))
+            scores[name] = weights.score(searcher.features(name, sorted(usable[name])))
     return scores
 
 

@@ -126,10 +126,21 @@ def build(
             ((word,) for word in use.describing()),
         )
         connection.execute("INSERT INTO found (found) VALUES ('optimize')")
-        write_known(connection, {**known, **model.as_bytes(), "fitted": len(items), "drift": 0})
+        write_known(
+            connection,
+            {
+                **known,
+                **model.as_bytes(),
+                **database.new_edition(),
+                "fitted": len(items),
+                "drift": 0,
+            },
+        )
         connection.execute("COMMIT")
         connection.execute("PRAGMA optimize")
         connection.execute("ANALYZE")
+        # From now on, those who search go on while it is brought up to date.
+        connection.execute("PRAGMA journal_mode = WAL")
     progress(len(items), len(items))
     return Changed(len(items), len(items), 0, 0, True)
 
@@ -201,7 +212,7 @@ def update(
             progress(start + len(part), len(put))
         writer.flush()
         drift = read_known(connection, "drift", 0) + difference.size
-        write_known(connection, {**known, "drift": drift})
+        write_known(connection, {**known, **database.new_edition(), "drift": drift})
         (count,) = connection.execute("SELECT count(*) FROM items").fetchone()
     return Changed(
         count, len(difference.added), len(difference.changed), len(difference.removed), False

@@ -13,6 +13,8 @@ known     what the index was made from
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,11 +23,12 @@ from typing import Any
 
 from schema.errors import DataError, StoreDamagedError, StoreUnavailableError
 
-FORMAT = 1
+FORMAT = 2
 """The number of this layout; an index of another one is built anew."""
 FILE = "index.sqlite"
 LOCK = "lock"
 WAIT_SECONDS = 10.0
+EDITION = "edition"
 FIELDS = ("title", "category", "heads", "values", "codes", "description")
 """The columns of the full-text table."""
 FIELD_WEIGHTS = (3.0, 4.0, 3.0, 1.0, 4.0, 1.0)
@@ -88,25 +91,28 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise DataError(f"there is no index at {path}: make one with `catalograph index`")
-    modes = ("mode=rw",) if write else ("mode=ro", "mode=ro&immutable=1")
-    error: sqlite3.Error | None = None
-    for mode in modes:
-        try:
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?{mode}",
-                uri=True,
-                timeout=WAIT_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            connection.execute("PRAGMA cache_size = -65536")
-            connection.execute("PRAGMA mmap_size = 1073741824")
-            connection.execute("SELECT count(*) FROM known").fetchone()
-            return connection
-        except sqlite3.Error as failed:
-            # On a read-only disk only an immutable database can be opened.
-            error = failed
-    raise damaged(path, error)
+    try:
+        connection = open_file(path, "rw" if write else "ro")
+        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA mmap_size = 1073741824")
+        connection.execute("SELECT count(*) FROM known").fetchone()
+    except sqlite3.Error as error:
+        raise damaged(path, error) from error
+    return connection
+
+
+def open_file(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a database that exists, in the mode ``ro`` or ``rw``; raises sqlite3.Error."""
+    if mode == "ro" and not os.access(path.parent, os.W_OK):
+        # Where nothing can be written, SQLite opens only what it need not lock.
+        mode = "ro&immutable=1"
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=WAIT_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
 
 
 def damaged(path: Path, error: sqlite3.Error | None) -> StoreDamagedError | StoreUnavailableError:
@@ -148,6 +154,11 @@ def write_known(connection: sqlite3.Connection, facts: Mapping[str, Any]) -> Non
             for name, content in facts.items()
         ],
     )
+
+
+def new_edition() -> dict[str, str]:
+    """Return what tells an index from what it was before, to be kept with each change of it."""
+    return {EDITION: secrets.token_hex(8)}
 
 
 def read_known(connection: sqlite3.Connection, name: str, default: Any = None) -> Any:

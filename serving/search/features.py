@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.arrays import FloatArray
 from serving.search.database import FIELDS, read_known
 from serving.search.query import Query, Reading, Vocabulary
 from serving.search.words import BREAK
@@ -31,6 +32,26 @@ _GROUP_PRIOR = 2.0
 WORD_FEATURES = ("text", "title", "values", "phrase", "head", "group", "code")
 """The features that take no vectors, in the order of their columns."""
 FeatureMatrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Features:
+    """How well N items fit a query.
+
+    Attributes:
+        words: the features [N, F] of words, for each reading of the query
+        meaning: the cosines [N] of the text encoder's vectors; None without such
+        match: those of a network's, which was trained to embed queries; None without such
+    """
+
+    words: Sequence[FeatureMatrix]
+    meaning: FloatArray | None = None
+    match: FloatArray | None = None
+
+    @property
+    def count(self) -> int:
+        """N."""
+        return len(self.words[0])
 
 
 @dataclass(frozen=True)

@@ -167,8 +167,11 @@ def _build(
     with atomic_folder(folder) as working:
         changed = building.build(working / name, items, reader, known, progress)
     for path in older.values():
-        for end in ("", "-wal", "-shm"):
-            path.with_name(path.name + end).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    # Also those of indices that somebody opened while they were removed.
+    for path in folder.glob("index-*.sqlite-*"):
+        if not path.with_name(path.name.rpartition("-")[0]).exists():
+            path.unlink(missing_ok=True)
     return changed
 
 
@@ -184,12 +187,17 @@ def _writing(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Freshness:
-    """Whether an index is up to date; ``stale`` says why it is not, ``caught_up`` how many
-    changed items were indexed to make it so.
+    """Whether an index is up to date.
+
+    Attributes:
+        stale: why it is not; an empty text if it is
+        caught_up: how many changed items were indexed to make it so
+        items: the ids of those that may have changed
     """
 
     stale: str = ""
     caught_up: int = 0
+    items: tuple[str, ...] = ()
 
 
 def catch_up(home: Home, path: Path) -> Freshness:
@@ -237,7 +245,7 @@ def _index_touched(
         connection.execute("PRAGMA journal_mode = WAL")
         difference = building.difference_of(connection, items, gone)
         building.update(connection, difference, DocumentReader(ontology), {"made": now.as_dict()})
-    return Freshness(caught_up=difference.size)
+    return Freshness(caught_up=difference.size, items=tuple(ids))
 
 
 def read_items(

@@ -2,7 +2,9 @@
 
 Of two items that a query was rated for, the better one should have the higher score: a logistic
 regression on the differences of their features (RankNet with a linear model). The weights are drawn
-towards those that come with Catalograph, so that a few queries change them a little.
+towards those that come with Catalograph, so that a few queries change them a little. Where nothing
+was learned of how much a ranking counts beside another, as by images, their reciprocal ranks are
+added (Cormack et al. 2009).
 """
 
 from __future__ import annotations
@@ -18,12 +20,18 @@ from schema.arrays import FloatArray, IntArray
 from schema.documents import parse_json_object
 from schema.errors import DataError
 from schema.files import write_atomically
-from serving.search.features import WORD_FEATURES, FeatureMatrix
+from serving.search.features import WORD_FEATURES, FeatureMatrix, Features
 
 VECTOR_FEATURE = "meaning"
+MATCH_FEATURE = "match"
 VECTOR_SCALE = 5.0
 """Cosines of a query with items vary by a tenth or two, other features from 0 to 1."""
 FEATURES = (*WORD_FEATURES, VECTOR_FEATURE)
+NETWORK_FEATURES = (*FEATURES, MATCH_FEATURE)
+MATCH_PRIOR = 0.5
+"""What the weight of a network's cosines is drawn towards, as ``PRIOR`` has it for meanings."""
+RANK_CONSTANT = 60
+"""The usual constant of reciprocal rank fusion."""
 STRENGTH = 0.1
 """The inverse of the penalty on weights that differ from those that they are drawn towards."""
 FILE = "weights.json"
@@ -31,30 +39,67 @@ FILE = "weights.json"
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights [F] of the features, without vectors and with them."""
+    """Weights of the features: without vectors, with a text encoder's, and with a network's.
+
+    The last are there only if they were learned; they count meanings, too, if there are any.
+    """
 
     words: tuple[float, ...]
     with_vectors: tuple[float, ...]
+    with_network: tuple[float, ...] | None = None
 
-    def score(self, matrices: Sequence[FeatureMatrix], cosines: FloatArray | None) -> FloatArray:
+    def score(self, features: Features) -> FloatArray:
         """Return the scores [N] between 0 and 1 of N items, the best of a query's readings.
 
-        ``matrices`` are the features [N, F] of each reading, ``cosines`` [N] those of vectors.
+        Without a learned weight of a network's vectors, its ranks and those by all else are fused:
+        then a score depends on which other items there are.
         """
-        weights = np.array(self.words if cosines is None else self.with_vectors)
+        if features.match is None:
+            return self._sum(features)
+        if self.with_network is None:
+            by_others = self._sum(Features(features.words, features.meaning))
+            return fused_ranks([by_others, features.match])
+        return self._sum(features)
+
+    def _sum(self, features: Features) -> FloatArray:
+        chosen = self.words if features.meaning is None else self.with_vectors
+        if features.match is not None and self.with_network is not None:
+            chosen = self.with_network
+        weights = np.array(chosen)
         own = weights[: len(WORD_FEATURES)]
-        best = np.max([matrix @ own for matrix in matrices], axis=0)
-        if cosines is not None:
-            best = best + weights[-1] * VECTOR_SCALE * cosines
+        scores: FloatArray = np.max([matrix @ own for matrix in features.words], axis=0)
         # The greatest sum possible, nearly, is 1, so that scores of different queries compare.
-        return best / (own.sum() + (weights[-1] * VECTOR_SCALE if cosines is not None else 0.0))
+        total = own.sum()
+        of_vectors = (features.meaning, features.match)
+        for weight, cosines in zip(weights[len(WORD_FEATURES) :], of_vectors, strict=False):
+            if cosines is not None:
+                scores = scores + weight * VECTOR_SCALE * cosines
+                total += weight * VECTOR_SCALE
+        return scores / total
 
     def as_dict(self) -> dict[str, dict[str, float]]:
         """Return plain data."""
-        return {
+        found = {
             "words": dict(zip(WORD_FEATURES, self.words, strict=True)),
             "with_vectors": dict(zip(FEATURES, self.with_vectors, strict=True)),
         }
+        if self.with_network is not None:
+            found["with_network"] = dict(zip(NETWORK_FEATURES, self.with_network, strict=True))
+        return found
+
+
+def fused_ranks(scores: Sequence[FloatArray]) -> FloatArray:
+    """Return how well items [N] are ranked by several scores [N], NaN for what one does not rank.
+
+    It is the mean of (k + 1) / (k + rank), with k = ``RANK_CONSTANT``: 1 for what is first by all
+    scores, and 0 for what none ranks. Of equal scores the first comes first.
+    """
+    total = np.zeros(len(scores[0]))
+    for each in scores:
+        ranked = np.flatnonzero(~np.isnan(each))
+        order = ranked[np.argsort(-each[ranked], kind="stable")]
+        total[order] += (RANK_CONSTANT + 1) / (RANK_CONSTANT + 1 + np.arange(len(order)))
+    return total / len(scores)
 
 
 PRIOR = Weights(
@@ -76,9 +121,11 @@ def read_weights(folder: Path) -> Weights:
         return DEFAULT
     try:
         document = parse_json_object(path.read_bytes())
+        network = document.get("with_network")
         return Weights(
             tuple(_number(document["words"], name) for name in WORD_FEATURES),
             tuple(_number(document["with_vectors"], name) for name in FEATURES),
+            None if network is None else tuple(_number(network, name) for name in NETWORK_FEATURES),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from schema.csv_rows import csv_rows
 from schema.errors import DataError, SourceNotFoundError, UsageError
-from serving.search.ranking import VECTOR_SCALE, RatedQuery, Weights, learn
+from serving.search.ranking import MATCH_PRIOR, VECTOR_SCALE, RatedQuery, Weights, learn
 from serving.search.searcher import Searcher
 
 if TYPE_CHECKING:
@@ -102,31 +102,38 @@ def learn_weights(
     names = list(ratings) if queries is None else list(queries)
     words: list[RatedQuery] = []
     with_vectors: list[RatedQuery] = []
+    with_network: list[RatedQuery] = []
     count = 0
     for query in names:
         items = sorted(ratings[query])
         rating = np.array([ratings[query][item] for item in items], np.int64)
         if len(set(rating.tolist())) < 2:
             continue
-        matrices, cosines = searcher.features(query, items)
+        found = searcher.features(query, items)
         own = np.array(towards.words)
         # The reading by which an item is found is the one that fits it best.
-        best = np.argmax([matrix @ own for matrix in matrices], axis=0)
-        features = np.stack(matrices)[best, np.arange(len(items))]
+        best = np.argmax([matrix @ own for matrix in found.words], axis=0)
+        features = np.stack(found.words)[best, np.arange(len(items))]
         words.append(RatedQuery(features, rating))
         count += len(items)
-        if cosines is not None:
-            joined = np.column_stack([features, VECTOR_SCALE * cosines])
+        meaning = np.zeros(len(items)) if found.meaning is None else found.meaning
+        joined = np.column_stack([features, VECTOR_SCALE * meaning])
+        if found.meaning is not None:
             with_vectors.append(RatedQuery(joined, rating))
+        if found.match is not None:
+            joined = np.column_stack([joined, VECTOR_SCALE * found.match])
+            with_network.append(RatedQuery(joined, rating))
     if not words:
         raise DataError(
             "no query has one item that is rated better than another: rate more, with 0 for items "
             "that do not answer the query"
         )
+    prior = towards.with_network or (*towards.with_vectors, MATCH_PRIOR)
     weights = Weights(
         tuple(learn(words, towards.words).tolist()),
         tuple(learn(with_vectors, towards.with_vectors).tolist())
         if with_vectors
         else towards.with_vectors,
+        tuple(learn(with_network, prior).tolist()) if with_network else towards.with_network,
     )
     return LearnedFrom(weights, len(words), count)

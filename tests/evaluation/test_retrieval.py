@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.retrieval import evaluate_retrieval, fused_ranks, ndcg, recall, reciprocal_rank
+from evaluation.retrieval import evaluate_retrieval, ndcg, recall, reciprocal_rank
 from schema.arrays import FloatArray
 from schema.errors import DataError
 from serving.search.ratings import Rateable, rateable
@@ -29,11 +29,6 @@ def test_reciprocal_rank_and_recall_by_hand() -> None:
     assert recall(np.array([2, 0, 3]), depth=2) == 1 / 2
     assert recall(np.array([2, 3, 3]), depth=2) == 1
     assert math.isnan(recall(np.array([0])))
-
-
-def test_ranks_are_fused_by_their_reciprocals() -> None:
-    fused = fused_ranks([np.array([3.0, 2.0, 1.0]), np.array([1.0, 3.0, 2.0])])
-    assert fused.tolist() == pytest.approx([1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62])
 
 
 def test_search_is_evaluated_on_rated_items(tmp_path: Path) -> None:

@@ -8,27 +8,63 @@ import numpy as np
 import pytest
 
 from schema.errors import DataError, UsageError
+from serving.search.features import Features
 from serving.search.ranking import (
     DEFAULT,
     FILE,
+    MATCH_PRIOR,
     PRIOR,
     RatedQuery,
     Weights,
+    fused_ranks,
     learn,
     read_weights,
     write_weights,
 )
 from serving.search.ratings import learn_weights, rateable, read_ratings
-from serving.search.vectors import NearestItems, encode_missing
-from tests.serving.search.made import WordEncoder, searcher_of
+from serving.search.vectors import TextSource, encode_missing
+from tests.serving.search.made import WordEncoder, item, searcher_of
 
 
 def test_a_score_is_the_weighted_sum_of_the_best_reading() -> None:
     weights = Weights((1, 0, 0, 0, 1, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0.4))
     one = np.array([[0.5, 0, 0, 0, 0, 0, 0]])
     other = np.array([[0.1, 0, 0, 0, 1.0, 0, 0]])
-    assert weights.score([one, other], None) == pytest.approx([1.1 / 2])
-    assert weights.score([one], np.array([0.5])) == pytest.approx([(0.5 + 0.4 * 5 * 0.5) / 4])
+    assert weights.score(Features([one, other])) == pytest.approx([1.1 / 2])
+    meaning = np.array([0.5])
+    assert weights.score(Features([one], meaning)) == pytest.approx([(0.5 + 0.4 * 5 * 0.5) / 4])
+
+
+def test_ranks_are_fused_by_their_reciprocals() -> None:
+    fused = fused_ranks([np.array([3.0, 2.0, 1.0]), np.array([1.0, 3.0, 2.0])])
+    expected = np.array([1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62]) * 61 / 2
+    assert fused.tolist() == pytest.approx(expected.tolist())
+    assert fused_ranks([np.array([1.0, np.nan])]).tolist() == [1, 0]
+
+
+def test_a_networks_ranks_are_fused_until_their_weight_is_learned() -> None:
+    words = [np.array([[0.9, 0, 0, 0, 0, 0, 0], [0.1, 0, 0, 0, 0, 0, 0]])]
+    features = Features(words, None, np.array([0.2, 0.8]))
+    assert DEFAULT.score(features).tolist() == pytest.approx([(1 + 61 / 62) / 2] * 2)
+    learned = Weights(DEFAULT.words, DEFAULT.with_vectors, (0, 0, 0, 0, 0, 0, 0, 0.7, 1))
+    assert learned.score(features).tolist() == pytest.approx([0.2, 0.8])
+
+
+class _Rated:
+    """A searcher whose network alone tells good items from others."""
+
+    @staticmethod
+    def features(query: str, items: list[str]) -> Features:
+        words = [np.full((len(items), 7), 0.5)]
+        return Features(words, None, np.array([float(item == "good") for item in items]))
+
+
+def test_the_weight_of_a_networks_vectors_is_learned() -> None:
+    ratings = {str(number): {"good": 3, "bad": 0} for number in range(20)}
+    learned = learn_weights(_Rated(), ratings, DEFAULT).weights  # type: ignore[arg-type]
+    assert learned.with_network is not None
+    assert learned.with_network[-1] > MATCH_PRIOR
+    assert learned.with_vectors == DEFAULT.with_vectors
 
 
 def test_nothing_is_learned_from_ratings_that_are_all_the_same() -> None:
@@ -46,8 +82,9 @@ def test_what_better_items_have_gets_more_weight() -> None:
 
 def test_learned_weights_are_kept(tmp_path: Path) -> None:
     assert read_weights(tmp_path) == DEFAULT
-    write_weights(tmp_path, PRIOR)
-    assert read_weights(tmp_path) == PRIOR
+    for weights in (PRIOR, Weights(PRIOR.words, PRIOR.with_vectors, (0.5,) * 9)):
+        write_weights(tmp_path, weights)
+        assert read_weights(tmp_path) == weights
     for damage in ("{", '{"words": {}}', '{"words": {"text": NaN}}', "[]"):
         (tmp_path / FILE).write_text(damage)
         with pytest.raises(DataError, match="--learn"):
@@ -79,21 +116,6 @@ def test_a_file_that_is_no_ratings(tmp_path: Path, text: str, reason: str) -> No
         read_ratings(path)
 
 
-def test_the_nearest_are_those_of_the_greatest_cosines() -> None:
-    rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((50, 8)).astype(np.float32)
-    space = NearestItems(np.arange(100, 150), vectors)
-    query = rng.standard_normal(8).astype(np.float32)
-    expected = 100 + np.argsort(-(vectors @ query))[:5]
-    assert space.nearest(query, 5).tolist() == expected.tolist()
-    allowed = np.zeros(150, dtype=bool)
-    allowed[expected[1:3]] = True
-    assert space.nearest(query, 5, allowed).tolist() == expected[1:3].tolist()
-    cosines = space.cosines(query, [int(expected[0]), 7])
-    assert cosines[0] == pytest.approx((vectors @ query).max())
-    assert cosines[1] == 0
-
-
 def test_encoding_goes_on_where_it_was(tmp_path: Path) -> None:
     class Failing(WordEncoder):
         def encode(self, texts):
@@ -101,10 +123,11 @@ def test_encoding_goes_on_where_it_was(tmp_path: Path) -> None:
                 raise KeyboardInterrupt
             return super().encode(texts)
 
-    texts = [(str(number).encode(), f"text {number}") for number in range(600)]
+    items = [item(str(number), f"text {number}") for number in range(600)]
     with pytest.raises(KeyboardInterrupt):
-        encode_missing(tmp_path, Failing(), texts)
+        encode_missing(tmp_path, TextSource(Failing(), items), items)
     encoder = WordEncoder()
-    assert encode_missing(tmp_path, encoder, texts) == 600 - 512
-    assert encode_missing(tmp_path, encoder, texts[:10]) == 0
-    assert encode_missing(tmp_path, encoder, texts[:20]) == 10
+    assert encode_missing(tmp_path, TextSource(encoder, items), items).encoded == 600 - 512
+    for count, encoded in ((10, 0), (20, 10)):
+        some = items[:count]
+        assert encode_missing(tmp_path, TextSource(encoder, some), some).encoded == encoded

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.errors import DataError, ItemNotFoundError, PropertyNotFoundError, UsageError
+from serving.search.encoders import Encoders
 from serving.search.filters import Filters
 from serving.search.searcher import Searcher
-from serving.search.vectors import encode_missing
+from serving.search.vectors import TextSource, encode_missing
 from tests.serving.search.made import (
     ONTOLOGY,
     SHOP,
@@ -149,9 +150,9 @@ def test_vectors_find_what_words_do_not(tmp_path: Path) -> None:
     encoder = WordEncoder({"laptop": "notebook"})
     items = [item("1", "Acme notebook"), item("2", "Laptop sleeve"), item("3", "Green tea")]
     make_index(tmp_path, items)
-    assert encode_missing(tmp_path, encoder, [(each.text_digest, each.text) for each in items]) == 3
-    searcher = Searcher(tmp_path, ONTOLOGY, encoder)
-    assert searcher.encoded == 3
+    assert encode_missing(tmp_path, TextSource(encoder, items), items).encoded == 3
+    searcher = Searcher(tmp_path, ONTOLOGY, Encoders(encoder))
+    assert searcher.encoded() == 3
     assert "1" in found(searcher, "laptop")
     assert "1" not in found(Searcher(tmp_path, ONTOLOGY), "laptop")
     allowed = searcher.search("laptop", 10, Filters.parse([], "Kitchen")).hits

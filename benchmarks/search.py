@@ -4,10 +4,10 @@
 
 Queries are drawn from the catalogue's own words: kinds, brands and attributes (half of the items
 have some of the words), model numbers, misspelled words, and queries with a filter. Times are those
-of the library in this process, on a home with an embedded graph. Then the same queries are asked with
-vectors of ``--width`` numbers, which are made without an encoder: those of one kind lie together, and
-words move them. A query by an image has the vector of an item, moved a little. Last, each way to find
-the nearest of all vectors is timed in turn on the same queries, and its recall measured.
+of the library in this process, on a home with an embedded graph. Then the same queries are asked
+with vectors of ``--width`` numbers, which are made without an encoder: those of one kind lie
+together, and words move them. Last, each way to find the nearest of all vectors is timed in turn on
+the same queries, and its recall measured.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class MadeCatalogue:
 
 
 class MadeEncoder:
-    """Texts and images as vectors whose neighbours are those of the same words.
+    """Texts as vectors whose neighbours are those of the same words.
 
     A vector is the sum of its words' directions, the rarer ones weigh less, and of noise in 48 of
     its dimensions: about as many as those of pretrained encoders have that matter.
@@ -140,14 +140,11 @@ class MadeEncoder:
     def __init__(self, width: int) -> None:
         self.space = f"made-{width}"
         self.width = width
-        self.image_size = 8
         self._words: dict[str, Vectors] = {}
         self._basis = np.random.default_rng(0).standard_normal((48, width)).astype(np.float32)
 
-    def encode(self, texts: Sequence[str] | np.ndarray[Any, Any]) -> Vectors:
-        """Return the vectors [N, W] of texts, or of images [N, 3, 8, 8] by their first pixel."""
-        if isinstance(texts, np.ndarray):
-            return self._unit(self._noise(int(image.sum())) for image in texts)
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return the vectors [N, W] of texts."""
         return self._unit(self._of_text(text) for text in texts)
 
     def _of_text(self, text: str) -> Vectors:
@@ -169,7 +166,7 @@ class MadeEncoder:
     @staticmethod
     def _unit(vectors: Iterable[Vectors]) -> Vectors:
         stacked = np.stack(list(vectors))
-        return stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
+        return (stacked / np.linalg.norm(stacked, axis=1, keepdims=True)).astype(np.float32)
 
 
 def timed(call: Callable[[], Any]) -> float:
@@ -259,9 +256,9 @@ def measure(folder: Path, items: int, queries: int) -> dict[str, Any]:
 def measure_vectors(home: Home, items: int, queries: int, width: int) -> dict[str, Any]:
     """Return the figures of the same home with vectors of texts."""
     encoder = MadeEncoder(width)
-    encoders = Encoders(encoder, encoder)
+    encoders = Encoders(encoder)
     folder = index_folder(home)
-    encoding = timed(lambda: encode_items(home, Encoders(encoder)))
+    encoding = timed(lambda: encode_items(home, encoders))
     for path in folder.glob("nearest-*"):
         path.unlink()
     building = timed(lambda: approximate_parts(folder, [Part.TEXT]))

@@ -86,6 +86,13 @@ def test_ingest_and_show_are_light(folder: Path) -> None:
     assert not modules_after("--home", home, "review", "list") & too_heavy
 
 
+def test_a_search_without_vectors_is_light(folder: Path) -> None:
+    home = str(folder / "searched")
+    modules_after("--home", home, "ingest", str(folder / "items.csv"))
+    for words in (["index"], ["search", "mug"], ["similar", "1"]):
+        assert not modules_after("--home", home, *words) & {"torch", "transformers", "faiss"}
+
+
 def test_help_loads_no_command_module() -> None:
     script = (
         "import sys; from cli import main; main(['--help']); "

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from encoders.pretrained_image import PretrainedImages
-from encoders.pretrained_text import PretrainedText
 from kg.snapshot import GraphSnapshot, read_snapshot
 from schema.errors import DataError, ModelError
 from schema.progress import ProgressCallback, no_progress
@@ -47,7 +45,11 @@ def load_encoders(
 
     With ``everything``, also a network that reads no queries.
     """
-    text = None if folders.text is None else PretrainedText(folders.text)
+    text = None
+    if folders.text is not None:
+        from encoders.pretrained_text import PretrainedText
+
+        text = PretrainedText(folders.text)
     image = None
     if (images or everything) and folders.image is not None:
         image = _image_encoder(folders.image)
@@ -59,11 +61,13 @@ def load_encoders(
 
 
 def _image_encoder(folder: Path) -> ImagesEncoder:
-    if str(folder) != BUILT_IN:
-        return PretrainedImages(folder)
-    from encoders.described_images import DescribedImages
+    if str(folder) == BUILT_IN:
+        from encoders.described_images import DescribedImages
 
-    return DescribedImages()
+        return DescribedImages()
+    from encoders.pretrained_image import PretrainedImages
+
+    return PretrainedImages(folder)
 
 
 def _load_network(folders: EncoderFolders) -> NetworkVectors:

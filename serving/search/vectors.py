@@ -274,7 +274,8 @@ class VectorReader:
 
     def all_vectors(self, space: str) -> dict[bytes, bytes]:
         """Return all vectors of a space by the hash of what they were made from."""
-        return dict(self._rows("SELECT digest, vector FROM vectors WHERE space = ?", space))
+        sql = "SELECT digest, vector FROM vectors WHERE space = ? AND length(vector) > 0"
+        return dict(self._rows(sql, space))
 
     def vectors(self, space: str, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return those of these vectors that there are."""
@@ -284,7 +285,8 @@ class VectorReader:
             marks = ", ".join("?" * len(part))
             found.update(
                 self._rows(
-                    f"SELECT digest, vector FROM vectors WHERE space = ? AND digest IN ({marks})",
+                    "SELECT digest, vector FROM vectors WHERE space = ? AND length(vector) > 0 "
+                    f"AND digest IN ({marks})",
                     space,
                     *part,
                 )

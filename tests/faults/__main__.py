@@ -29,6 +29,7 @@ from tests.faults.flips import flip_bytes
 from tests.faults.full_disk import fill_disk, read_from_read_only_disk
 from tests.faults.guard_fuzz import try_guards
 from tests.faults.image_fuzz import try_images
+from tests.faults.indexing import kill_index
 from tests.faults.kept_sources import kill_keeping
 from tests.faults.kills import kill_command, kill_puts
 from tests.faults.query_attacks import CYPHER, SPARQL, attack_queries
@@ -63,6 +64,7 @@ TRIALS = (
     Trial("kill loads into Ladybug", "kills", KILLS, kill_puts("ladybug", loads=True)),
     Trial("kill puts into RDF", "kills", KILLS, kill_puts("rdf")),
     Trial("kill review", "kills", KILLS, kill_review),
+    Trial("kill index", "kills", KILLS, kill_index),
     Trial("kill keeping of sources", "kills", 2 * KILLS, kill_keeping),
     Trial("kill checkpoints", "kills", KILLS, kill_checkpoints),
     Trial("kill training", "kills", KILLS, kill_training),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.faults.indexing import kill_index
 from tests.faults.kept_sources import kill_keeping
 from tests.faults.kills import kill_command, kill_puts
 from tests.faults.reviewing import kill_review
@@ -45,5 +46,11 @@ def test_a_command_killed_on_the_home_of_an_earlier_version_ends_when_it_is_call
 
 def test_a_killed_decision_leaves_ledger_and_graph_in_agreement(tmp_path):
     outcome = kill_review(Plan(2, 1, tmp_path, items=40))
+    assert outcome.bad == []
+    assert outcome.figures["kills"] == 2
+
+
+def test_a_killed_index_is_the_old_one_or_the_new_one_and_goes_on(tmp_path):
+    outcome = kill_index(Plan(2, 5, tmp_path, items=160))
     assert outcome.bad == []
     assert outcome.figures["kills"] == 2

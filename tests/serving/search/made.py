@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +92,20 @@ class WordEncoder:
             seed = hashlib.sha256(self.meanings.get(word, word).encode()).digest()[:4]
             total += np.random.default_rng(int.from_bytes(seed)).standard_normal(self.size)
         return (total / np.linalg.norm(total)).astype(np.float32)
+
+
+def save_network(folder: Path, name: str, terms: Sequence[str]) -> None:
+    """Save a tiny network of a preset, with random weights, as if trained by some terms."""
+    import torch
+
+    from encoders.tokenizer import CatalogTokenizer
+    from fusion.build import build_model
+    from fusion.checkpoint import save_pretrained
+    from training.presets import preset
+
+    torch.manual_seed(0)
+    config = replace(preset(name, "tiny").model, dim=16, heads=2, image_size=32)
+    tokenizer = CatalogTokenizer.train(["red mug", "blue lamp", "steel"] * 3, 200, 64)
+    known = Ontology([PropertySpec("colour", values=("red", "blue"), counts=(3, 2))])
+    weights = build_model(config, tokenizer, known).state_dict()
+    save_pretrained(folder, config, tokenizer, known, weights, {"preset": name, "terms": [*terms]})

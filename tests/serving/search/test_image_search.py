@@ -50,7 +50,10 @@ class MadeSource:
     """Vectors that are given by item, of any parts."""
 
     def __init__(
-        self, items: Sequence[SearchedItem], vectors: Mapping[Part, Mapping[str, Vector]], space: str
+        self,
+        items: Sequence[SearchedItem],
+        vectors: Mapping[Part, Mapping[str, Vector]],
+        space: str,
     ) -> None:
         self.parts = tuple(vectors)
         self.space = space
@@ -171,7 +174,7 @@ def test_similar_items_by_image(searcher: Searcher) -> None:
     assert all(set(hit.by) == {"words"} for hit in words.hits)
     with pytest.raises(UsageError, match="item '2' has no image vector: compare it by words"):
         searcher.similar("2", by=[Kind.IMAGE])
-    with pytest.raises(UsageError, match="no node vectors: .*--model M"):
+    with pytest.raises(UsageError, match="no node vectors"):
         searcher.similar("4", by=[Kind.NODE])
 
 

@@ -107,9 +107,9 @@ def test_an_approximate_index_finds_nearly_all_and_says_how_many(method: Method)
     usable = np.zeros(len(vectors), bool)
     usable[::3] = True
     found = approximate.nearest(queries[0], 100, usable)
-    best = [row for row in np.argsort(-(vectors @ queries[0])) if usable[row]][:100]
+    wanted = [row for row in np.argsort(-(vectors @ queries[0])) if usable[row]][:100]
     assert usable[found].all()
-    assert len(set(best) & set(found.tolist())) > 85
+    assert len(set(wanted) & set(found.tolist())) > 85
 
 
 def test_the_method_goes_by_the_size() -> None:

@@ -161,12 +161,13 @@ class MadeEncoder:
 
     def _noise(self, seed: int) -> Vectors:
         drawn = np.random.default_rng(seed).standard_normal(48).astype(np.float32)
-        return drawn @ self._basis / 48
+        return np.asarray(drawn @ self._basis / 48, np.float32)
 
     @staticmethod
     def _unit(vectors: Iterable[Vectors]) -> Vectors:
         stacked = np.stack(list(vectors))
-        return (stacked / np.linalg.norm(stacked, axis=1, keepdims=True)).astype(np.float32)
+        length = np.linalg.norm(stacked, axis=1, keepdims=True)
+        return np.divide(stacked, length, dtype=np.float32)
 
 
 def timed(call: Callable[[], Any]) -> float:

@@ -21,6 +21,8 @@ _SPELLINGS = 300
 """Words of like trigrams that are compared with a misspelled one."""
 _LIKELY = 12
 _LEAST_LETTERS = 4
+_MOST_LETTERS = 40
+"""A longer word is no misspelled one; to compare it with others takes time."""
 _TWO_ERRORS = 8
 """From so many letters on a word may have two errors."""
 
@@ -161,7 +163,7 @@ def spelled(word: str) -> str:
 
 def _read_otherwise(word: str, vocabulary: Vocabulary) -> list[str]:
     """Return the word that is spelled like an unknown one, or the two that it consists of."""
-    if len(word) < _LEAST_LETTERS or has_digit(word):
+    if not _LEAST_LETTERS <= len(word) <= _MOST_LETTERS or has_digit(word):
         return [word]
     like = vocabulary.like(word)
     if like:

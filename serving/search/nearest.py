@@ -35,7 +35,7 @@ BUILD_EFFORT = 40
 LEAST_PER_LIST = 39
 """Vectors from which faiss learns where a list lies, without a warning."""
 EFFORTS = {"hnsw": (128, 256, 512, 1024), "ivf": (32, 64, 128, 256)}
-"""Values of efSearch and nprobe, of which the first with enough recall is used."""
+"""Values of efSearch and nprobe, from which one is chosen by the recall that it gives."""
 ENOUGH_RECALL = 0.97
 """Of the nearest that a search takes as candidates; of the first ten it is higher."""
 MEASURED = 100
@@ -105,13 +105,19 @@ class Approximate:
         return made
 
     def measure(self, vectors: Vectors) -> None:
-        """Choose the effort by the recall that it gives, with some of the vectors as queries."""
+        """Choose the effort by the recall that it gives, with some of the vectors as queries.
+
+        Queries of people lie farther from the items than these from each other: of 73 such, MiniLM
+        and 15,000 items, .969 of the 100 nearest were found where .994 was measured. So the effort
+        is the one after the first that is enough.
+        """
         rng = np.random.default_rng(0)
         places = rng.choice(len(vectors), min(_QUERIES, len(vectors)), replace=False)
         queries = vectors[places]
         count = min(MEASURED, len(vectors))
         cosines = queries @ vectors.T
         nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+        enough = False
         for effort in EFFORTS[self.method]:
             found = self._search(queries, count, effort, None)[1]
             shares = [
@@ -120,8 +126,9 @@ class Approximate:
             ]
             self.effort = effort
             self.recall = round(float(np.mean(shares)), 4)
-            if self.recall >= ENOUGH_RECALL:
+            if enough:
                 return
+            enough = self.recall >= ENOUGH_RECALL
 
     def nearest(self, vector: Vector, count: int, usable: BoolArray | None) -> IntArray:
         """Return the places of the vectors nearest to one [D], those that are ``usable`` [R]."""

@@ -20,7 +20,10 @@ from tests.serving.search.made import ONTOLOGY, WordEncoder, item
 
 ITEMS = 40
 THREADS = 6
-SECONDS = 4.0
+SECONDS = 60.0
+"""As long at most, on a machine that has much else to do."""
+STATES = 8
+SEARCHES = 100
 READER = DocumentReader(ONTOLOGY)
 
 
@@ -73,6 +76,8 @@ def test_every_search_sees_one_state_of_an_index_that_another_process_changes(
     def search(number: int) -> None:
         nonlocal searches
         while time.monotonic() < until and not problems:
+            if len(seen) >= STATES and searches >= SEARCHES:
+                return
             try:
                 for results in (
                     searcher.search("clay mug", 20, facets=number % 2 == 0),
@@ -103,8 +108,8 @@ def test_every_search_sees_one_state_of_an_index_that_another_process_changes(
         writer.join(30)
     assert problems == []
     assert writer.exitcode == 0
-    assert len(seen) > 3
-    assert searches > 2 * THREADS
+    assert len(seen) >= STATES
+    assert searches >= SEARCHES
     searcher.close()
     left = sorted(path.name for path in folder.glob("index-*"))
     assert len({name.partition(".")[0] for name in left}) <= 2

@@ -38,6 +38,7 @@ from serving.alignment.index import counts_of_home
 from serving.alignment.records import Record, records_of_home
 from serving.api.observing import Metrics
 from serving.api.options import ServeOptions
+from serving.api.searching import ServedSearch
 from serving.api.writing import Writer
 from serving.asking import CellPlan
 from serving.home_completion import HomeCompletion
@@ -45,13 +46,8 @@ from serving.loading import load_network
 from serving.results import Completion
 from serving.review.drifting import Drifting, find_drifts
 from serving.search.index import (
-    catch_up,
-    index_folder,
-    index_home,
-    newest_index,
     read_items,
 )
-from serving.search.opening import open_searcher
 
 if TYPE_CHECKING:
     from fusion.inference.scorer import CellScorer
@@ -59,8 +55,6 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 2.0
 """How often it is looked whether model or catalogue have changed."""
-CATCH_UP_SECONDS = 1.0
-"""The index is brought up to date at most so often."""
 LOADING = "the model is being loaded"
 IMAGE_SIZE = 1200
 """Pixels of the longer side of an image that a browser gets."""
@@ -160,15 +154,13 @@ class ServedCatalogue:
         self._loading = threading.Lock()
         # Each completion uses all cores; several at once only wait for each other.
         self._scoring = threading.Semaphore(2)
-        self._search_lock = threading.Lock()
-        self._searcher: Searcher | None = None
-        self._searched = -CATCH_UP_SECONDS
-        self._stale = ""
+        self._search = ServedSearch(home)
+        self._network_lock = threading.Lock()
         self._network: tuple[Path, CellScorer] | None = None
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._repeat, args=(each,), name=name, daemon=True)
-            for name, each in (("model", self._watch_model), ("index", self._watch_index))
+            for name, each in (("model", self._watch_model), ("index", self._search.maintain))
         ]
         for thread in self._threads:
             thread.start()
@@ -179,8 +171,7 @@ class ServedCatalogue:
         self.writer.close()
         for thread in self._threads:
             thread.join(timeout=WATCH_SECONDS)
-        if self._searcher is not None:
-            self._searcher.close()
+        self._search.close()
         self.ledger.close()
 
     @contextmanager
@@ -353,14 +344,7 @@ class ServedCatalogue:
 
         Raises DataError if there is no index.
         """
-        with self._search_lock:
-            path = newest_index(index_folder(self.home))
-            if path is not None and time.monotonic() - self._searched > CATCH_UP_SECONDS:
-                self._stale = catch_up(self.home, path).stale
-                self._searched = time.monotonic()
-            if self._searcher is None:
-                self._searcher = open_searcher(self.home)
-            return self._searcher, self._stale
+        return self._search.searcher()
 
     def match(self, text: str, item: str) -> dict[str, Any]:
         """Return how well an item matches a query, by the network of the served model.
@@ -380,7 +364,7 @@ class ServedCatalogue:
 
     def _network_of(self, model: ServedModel) -> CellScorer:
         """Return the network of a model, which is loaded once."""
-        with self._search_lock:
+        with self._network_lock:
             if self._network is None or self._network[0] != model.folder:
                 self._network = (model.folder, load_network(self.home, str(model.folder)))
             return self._network[1]
@@ -429,16 +413,6 @@ class ServedCatalogue:
                 again = current.completion.reread()
                 self._serve(replace(current, completion=again, drifting=self._drifting(again)))
             self._failure = ""
-
-    def _watch_index(self) -> None:
-        """Make the index if there is none, and make it anew where it cannot catch up."""
-        try:
-            path = newest_index(index_folder(self.home))
-            if path is None or catch_up(self.home, path).stale:
-                index_home(self.home)
-        except CatalographError as error:
-            # Such as a catalogue without items: there is nothing to search for.
-            self._stale = str(error)
 
     def _load(self, name: str | None) -> ServedModel:
         folder = find_model(self.home.models, champion_or(self.home, name)).resolve()

@@ -328,6 +328,9 @@ class HitOut(BaseModel):
     features: dict[str, float] | None = Field(
         default=None, description="What the score comes from, with `explain`"
     )
+    by: dict[str, float] = Field(
+        description="What it was ranked by: words and kinds of vectors, with how well it fits"
+    )
 
 
 class SearchOut(BaseModel):
@@ -336,6 +339,7 @@ class SearchOut(BaseModel):
     hits: list[HitOut]
     corrected: dict[str, str] = Field(description="Words that no item has, as they were read")
     facets: dict[str, dict[str, int]] = Field(description="Counts of values, with `facets`")
+    vectors: list[str] = Field(description="The vectors that were compared")
     stale: str = Field(description="Why the index is not up to date; empty if it is")
 
 

@@ -145,9 +145,9 @@ class _Axis:
         return self.start + share * (self.end - self.start)
 
     def ticks(self) -> tuple[Tick, ...]:
-        values = [
-            self.low + (self.high / _TICKS - self.low / _TICKS) * step for step in range(_TICKS + 1)
-        ]
+        shares = [step / _TICKS for step in range(_TICKS + 1)]
+        # A sum of two parts, where the difference of two great values could be infinite.
+        values = [self.low * (1 - share) + self.high * share for share in shares]
         return tuple(Tick(round(self.place(value), 1), told(value)) for value in values)
 
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
+from fastapi import File, Form, Query, Request, Response, UploadFile
 
-from schema.errors import DataError, PropertyNotFoundError
+from schema.errors import DataError, PropertyNotFoundError, UsageError
 from serving.api.authentication import Reader
 from serving.api.parameters import Catalogue
+from serving.api.problems import ProblemError
+from serving.api.routes.search import read_image
 from serving.pages.rendering import NavigationEntry, is_partial, render, with_query
 from serving.pages.routing import page_router
 from serving.search.filters import Filters
@@ -31,6 +33,7 @@ class Asked:
     filters: tuple[str, ...] = ()
     category: str = ""
     shown: int = SHOWN
+    is_image: bool = False
 
     def url(
         self,
@@ -88,6 +91,9 @@ TOLD = {
     "group": "kind of thing",
     "code": "model number",
     "meaning": "meaning",
+    "words": "words",
+    "image": "looks alike",
+    "node": "is alike in all that is known",
 }
 """What the features of the ranking mean."""
 
@@ -131,12 +137,42 @@ def search(
     return render(request, template, who, **page)
 
 
+@router.post("/search")
+def search_by_image(
+    request: Request,
+    catalogue: Catalogue,
+    who: Reader,
+    image: Annotated[UploadFile, File()],
+    q: Annotated[str, Form(max_length=1000)] = "",
+) -> Response:
+    """Show what looks like an image, and matches a text if there is one."""
+    asked = Asked(q.strip(), is_image=True)
+    page: dict[str, Any] = {"title": "Search", "asked": asked, "results": None, "stale": ""}
+    page |= {"problem": "", "facets": [], "can_show_more": False}
+    try:
+        searcher, page["stale"] = catalogue.searcher()
+        results = searcher.search(asked.text, asked.shown, image=read_image(image))
+    except (DataError, UsageError) as error:
+        page["problem"] = str(error)
+    except ProblemError as error:
+        page["problem"] = error.detail
+    else:
+        page |= {
+            "results": results,
+            "with_image": catalogue.with_images(hit.item for hit in results.hits),
+            "reasons": {hit.item: reasons(hit) for hit in results.hits},
+        }
+    return render(request, "search.html.j2", who, **page)
+
+
 def reasons(hit: Hit) -> list[Reason]:
     """Return what makes an item match, the strongest first."""
+    named = {**{str(kind): value for kind, value in hit.by.items()}, **hit.features}
+    if hit.features:
+        # These are what the score by words comes from.
+        named.pop("words", None)
     found = [
-        Reason(TOLD.get(name, name), min(1.0, value))
-        for name, value in hit.features.items()
-        if value > 0
+        Reason(TOLD.get(name, name), min(1.0, value)) for name, value in named.items() if value > 0
     ]
     return sorted(found, key=lambda each: -each.share)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, File, Form, Query, UploadFile
 from pydantic import BaseModel, Field
 
 from serving.alignment.aligning import AlignOptions, score_pairs
@@ -13,7 +13,9 @@ from serving.api.authentication import Reader
 from serving.api.documents import Document, HitOut, Id, MatchIn, MatchOut, SearchOut
 from serving.api.parameters import Catalogue, ItemId
 from serving.api.problems import EVERYWHERE
+from serving.api.routes.completion import checked_image
 from serving.search.filters import Filters
+from serving.search.parts import Kind
 from serving.search.searcher import Hit, Results
 
 router = APIRouter(prefix="/v2", tags=["search"], responses=EVERYWHERE)
@@ -49,18 +51,47 @@ def search(
     return _out(found, stale, explain=explain)
 
 
+@router.post("/search")
+def search_by_image(
+    catalogue: Catalogue,
+    _: Reader,
+    image: Annotated[UploadFile, File(description="What it should look like")],
+    q: Annotated[str, Form(max_length=1000)] = "",
+    filter: Annotated[
+        list[Annotated[str, Field(max_length=2000)]] | None, Form(max_length=50)
+    ] = None,
+    category: Annotated[str | None, Form(max_length=2000)] = None,
+    k: Annotated[int, Form(ge=1, le=100)] = 10,
+    explain: Annotated[bool, Form()] = False,
+) -> SearchOut:
+    """Search for items that look like an image, and match a text if there is one."""
+    searcher, stale = catalogue.searcher()
+    filters = Filters.parse(filter or (), category)
+    found = searcher.search(q.strip(), k, filters, image=read_image(image))
+    return _out(found, stale, explain=explain)
+
+
+def read_image(file: UploadFile) -> bytes:
+    """Return an uploaded image. Raises ProblemError with status 422 if it is none."""
+    return checked_image(file.filename or "the image", file.file.read()).data
+
+
 @router.get("/items/{item_id}/similar")
 def similar(
     catalogue: Catalogue,
     item_id: ItemId,
     _: Reader,
+    by: Annotated[
+        list[Kind] | None,
+        Query(description="What is compared; by default all that there is of the item"),
+    ] = None,
     filter: FilterTexts = None,
     category: Category = None,
     k: Count = 10,
 ) -> SearchOut:
     """Return the items most like another one."""
     searcher, stale = catalogue.searcher()
-    found = searcher.similar(item_id, k, Filters.parse(filter or (), category))
+    found = searcher.similar(item_id, k, Filters.parse(filter or (), category), tuple(by or ()))
     return _out(found, stale)
 
 
@@ -109,6 +140,7 @@ def _out(found: Results, stale: str, *, explain: bool = False) -> SearchOut:
         hits=[_hit(each, explain) for each in found.hits],
         corrected=found.corrected,
         facets={each.property: dict(each.values) for each in found.facets},
+        vectors=[str(each) for each in found.parts],
         stale=stale,
     )
 
@@ -120,4 +152,5 @@ def _hit(hit: Hit, explain: bool) -> HitOut:
         title=hit.title or None,
         category=hit.category or None,
         features=hit.features if explain else None,
+        by={str(name): value for name, value in hit.by.items()},
     )

@@ -19,6 +19,13 @@ from commands.base import (
     table,
     write_json,
 )
+from commands.cards import (
+    NewFigures,
+    PartOfSplit,
+    completion_figures,
+    told_setting,
+    write_measured,
+)
 from commands.language_model import llm_option, opened, with_language_model
 from commands.loading import (
     fingerprints_of,
@@ -228,6 +235,7 @@ def completion(
     home = context.home()
     language_model = click.get_current_context().with_resource(opened(home, llm))
     scorer = load_scorer(home, model)
+    folder = scorer.path
     note_not_trained_to_complete(context, scorer)
     ontology = home.ontology()
     property_map = read_property_map(map_file, ontology, scorer.ontology)
@@ -289,6 +297,22 @@ def completion(
         if curves is not None:
             write_or_draw(curves, drawn, "Hits@1")
             lines.append(f"curves: {curves}")
+    asked = ", with a language model" if language_model is not None else ""
+    write_measured(
+        context,
+        home,
+        folder,
+        PartOfSplit(split_name, split),
+        [
+            NewFigures(
+                "completion",
+                told_setting(report.setting.as_dict()) + asked,
+                report.items,
+                completion_figures(document),
+            )
+            for report, document in zip(reports, documents, strict=True)
+        ],
+    )
     result = documents if all_settings else documents[0]
     write_json(result, out)
     context.emit(result, *lines)
@@ -542,6 +566,9 @@ def classification(
     _no_protocol(protocol, curves)
     from commands.classifying import ClassificationRequest, classification_results
     from evaluation.settings import SETTINGS, Setting
+    from fusion.checkpoint import find_model
+    from kg.home_models import champion_or
+    from kg.model_facts import figures_of
 
     chosen = SETTINGS if all_settings else (Setting(title, image, known),)
     request = ClassificationRequest(
@@ -552,7 +579,24 @@ def classification(
         split_name,
         split,
     )
+    home = context.home()
+    folder = find_model(home.models, champion_or(home, model))
     documents, lines = classification_results(context, request)
+    write_measured(
+        context,
+        home,
+        folder,
+        PartOfSplit(split_name, split),
+        [
+            NewFigures(
+                "classification",
+                told_setting(each["setting"]),
+                each["items"],
+                {"": figures_of(each["metrics"])},
+            )
+            for each in documents
+        ],
+    )
     result = documents if all_settings else documents[0]
     write_json(result, out)
     context.emit(result, *lines)
@@ -644,6 +688,7 @@ def matching(
     from evaluation.matching import evaluate_matching
     from evaluation.query_pairs import held_out_pairs
     from evaluation.query_peers import TextPeer
+    from kg.model_facts import figures_of
     from serving.loading import load_network
     from training.queries import Rewrites
 
@@ -661,6 +706,15 @@ def matching(
             peers=peers,
             progress=progress,
         )
+    settings = report.as_dict()["settings"].items()
+    figures = {setting: figures_of(metrics) for setting, metrics in settings}
+    write_measured(
+        context,
+        home,
+        scorer.path,
+        PartOfSplit(split_name, split),
+        [NewFigures("matching", "", report.positive + report.negative, figures)],
+    )
     write_json(report.as_dict(), out)
     columns, *rows = report.as_rows()
     kind_columns, *kind_rows = report.kind_rows()
@@ -761,13 +815,15 @@ def alignment(
     )
     from evaluation.alignment import evaluate_alignment
     from evaluation.alignment_baselines import AlignmentBaseline
+    from kg.model_facts import figures_of
     from serving.alignment.model import AlignmentModel, find_alignment_model
     from serving.alignment.pair_files import read_labelled_pairs
 
     if against and train is None:
         raise UsageError("--against needs --train: name the pairs that the baseline learns from")
     home = context.home()
-    aligner = AlignmentModel.load(find_alignment_model(home.models, model))
+    folder = find_alignment_model(home.models, model)
+    aligner = AlignmentModel.load(folder)
     found = evaluate_alignment(
         home,
         aligner,
@@ -777,6 +833,15 @@ def alignment(
     )
     for note in found.notes:
         context.note(note)
+    own = found.reports[0]
+    figures = {"": figures_of(own.as_dict()["metrics"])}
+    write_measured(
+        context,
+        home,
+        folder,
+        PartOfSplit(f"pairs of {pairs.name}"),
+        [NewFigures("alignment", "", own.pairs, figures)],
+    )
     write_json(found.as_dict(), out)
     lines: list[object] = []
     for report in found.reports:

@@ -8,6 +8,15 @@ from pathlib import Path
 import click
 
 from commands.base import PATH, Context, Group, pass_context
+from commands.cards import (
+    LeftOut,
+    NewFigures,
+    PartOfSplit,
+    read_trained_on_or_none,
+    rewrite_card,
+    write_measured,
+    write_trained,
+)
 from commands.evaluation import alignment_lines
 from commands.loading import model_option, split_option
 from commands.progress import TrainingDisplay, bar
@@ -96,6 +105,7 @@ def align(
     """
     from evaluation.alignment import measure_alignment
     from kg.home_models import new_folder
+    from kg.model_facts import figures_of
     from kg.model_lock import model_lock
     from schema.files import is_plain_name
     from serving.alignment.pair_files import read_labelled_pairs
@@ -120,9 +130,11 @@ def align(
     labelled = read_labelled_pairs(pairs)
     held_out = None if validation is None else read_labelled_pairs(validation)
     folder = new_folder(home.models, name, "align")
+    trained_on = read_trained_on_or_none(home, None)
     with model_lock(folder), bar("training", "steps") as progress:
         training = train_alignment(home, labelled, held_out, seed=seed, progress=progress)
         training.fitted.model.save(folder)
+    write_trained(context, folder, trained_on, LeftOut())
     for note in training.notes:
         context.note(note)
 
@@ -141,6 +153,10 @@ def align(
             aligner.best_f1,
             thresholds,
         )
+    for part, report in reports.items():
+        figures = {"": figures_of(report.as_dict()["metrics"])}
+        found = NewFigures("alignment", "", report.pairs, figures)
+        write_measured(context, home, folder, PartOfSplit(f"{part} pairs"), [found])
     result = {
         "model": str(folder),
         "pairs": len(training.pairs),
@@ -206,5 +222,6 @@ def classify(
         with TrainingDisplay() as display:
             run = train_classifier(home, options, folder.name, display)
         store(folder, run)
+        rewrite_card(context, folder)
     document = {"model": str(folder), **summary(run)}
     context.emit(document, f"model: {folder}", told(document))

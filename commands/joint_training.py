@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.base import Context
+from commands.cards import LeftOut
 from commands.language_model import learn
 from commands.progress import TrainingDisplay, bar
 from schema.errors import UsageError
@@ -30,7 +31,7 @@ class JointTraining:
 
     The folder is a model as soon as the experts are fitted, and it becomes the joint one at the
     end. Of several processes the first one fits the experts and joins the network to them, while
-    the others wait.
+    the others wait. ``left_out`` tells how good the experts are that were fitted.
     """
 
     context: Context
@@ -39,6 +40,7 @@ class JointTraining:
     processes: Processes
     llm: Path | None = None
     began: float = field(default_factory=time.monotonic)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def run(self) -> dict[str, Any]:
         """Fit, train and join; return what ``catalograph train`` prints.
@@ -117,6 +119,7 @@ class JointTraining:
         if options.resume and about is not None:
             options = options_of(about, folder)
         run = train_experts(self.home, options, report, folder=folder, needs_images=needs_images)
+        self.left_out = LeftOut.of(run.fitted)
         fitted = _Calibrated.of(run)
         left_out = run.fitted.left_out
         save_experts(folder, run.fitted.ensemble, run.about, fitted.calibration, left_out)

@@ -20,10 +20,12 @@ from commands.base import (
     pass_context,
     table,
 )
+from commands.cards import LeftOut, model_card, read_trained_on_or_none, write_trained
 from commands.language_model import learn, llm_option
 from commands.loading import note_champion, note_not_learned, split_option
 from commands.progress import TrainingDisplay, bar, figures
 from schema.errors import UsageError
+from schema.manifests import MANIFEST
 from schema.modalities import Modality
 from schema.progress import no_progress
 
@@ -179,11 +181,16 @@ def train(context: Context, /, **options: Any) -> None:
             "other programs keep the processor busy, so the number of threads is "
             f"{context.reduced_threads} instead of one per core: set OMP_NUM_THREADS to change it"
         )
+    left_out = LeftOut()
+    trained_on = None
     if is_first_process:
         note_not_learned(context, home.ontology_or_none())
+        trained_on = read_trained_on_or_none(home, chosen.split)
     with processes.failing_together():
         if with_experts:
-            result = JointTraining(context, home, chosen, processes, llm).run()
+            training = JointTraining(context, home, chosen, processes, llm)
+            result = training.run()
+            left_out = training.left_out
         else:
             with TrainingDisplay(quiet=not is_first_process) as display:
                 result = run(home, chosen, display, processes)
@@ -200,6 +207,8 @@ def train(context: Context, /, **options: Any) -> None:
     processes.leave()
     if not is_first_process:
         return
+    if (folder / MANIFEST).is_file():
+        write_trained(context, folder, trained_on, left_out)
     if finished:
         note_champion(context, home, folder)
     else:
@@ -265,6 +274,7 @@ def _fit_experts(context: Context, home: Home, options: TrainOptions, llm: Path 
 
     note_not_learned(context, home.ontology_or_none())
     folder = experts_folder(home, options)
+    trained_on = read_trained_on_or_none(home, options.split)
     with model_lock(folder):
         with TrainingDisplay() as display:
             run = train_experts(home, options, display, folder=folder)
@@ -280,6 +290,7 @@ def _fit_experts(context: Context, home: Home, options: TrainOptions, llm: Path 
             result["language_model"] = learn(
                 context, home, folder, run.fitted, calibration, llm, seed=options.seed
             )
+        write_trained(context, folder, trained_on, LeftOut.of(run.fitted))
     note_champion(context, home, folder)
     hits = result["metrics"]["hits@1"]
     context.emit(
@@ -347,6 +358,9 @@ def model() -> None:
     Example:
       catalograph model show
     """
+
+
+model.add_command(model_card)
 
 
 @model.command(name="show")

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from commands.base import MAX_SEED, PATH, Command, Context, pass_context, table, write_json
+from commands.cards import NewFigures, PartOfSplit, write_measured
 from commands.loading import model_option, split_option
 from commands.progress import bar
 from schema.errors import UsageError
@@ -142,6 +143,8 @@ def train_head(
     note_skipped(context, fitted.skipped)
     trained = with_saved_head(scorer, TaskName(name), source, items)
     measured = measure(trained, items, "validation")
+    asked = task.questions(items, "validation").asked
+    _write_head(context, source, folder, "validation", name, asked, measured)
     result = {
         "model": str(folder),
         "task": name,
@@ -157,6 +160,24 @@ def train_head(
         f"{fitted.questions:,} questions to learn from; on validation items:",
         metrics_table(measured),
     )
+
+
+def _write_head(
+    context: Context,
+    source: TaskSource,
+    folder: Path,
+    part: str,
+    name: str,
+    questions: int,
+    measured: Measured,
+) -> None:
+    """Write what was measured of a network's head into the model's card."""
+    from evaluation.tasks.running import plain
+    from kg.model_facts import figures_of
+
+    figures = {"": figures_of(plain(measured.estimates()))}
+    found = NewFigures(name, "head of a network", questions, figures)
+    write_measured(context, source.home, folder, PartOfSplit(part, source.split), [found])
 
 
 def evaluate_head(
@@ -201,6 +222,7 @@ def evaluate_head(
         twins = read_twins(home, held_out, train, images=False)
         context.note(twins.line())
     measured = [measure(each, items, split_name) for each in every]
+    _write_head(context, source, scorer.path, split_name, name, questions.asked, measured[0])
     result: dict[str, Any] = {
         "model": scorer.name,
         "task": name,

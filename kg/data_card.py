@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kg.markdown import cell, more, row, section
 from kg.quality.leaks import train_twins
 from kg.splits import SPLITS, assign_splits
 
@@ -116,28 +117,28 @@ class DataCard:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
-        yield f"# Data card: {_cell(self.name)}"
+        yield f"# Data card: {cell(self.name)}"
         yield ""
         values = sum(each.values for each in self.properties)
         yield (
             f"{self.items:,} items in {len(self.categories):,} categories, with "
             f"{self.statements:,} statements of {len(self.properties):,} properties and "
-            f"{values:,} values. Licence: {_cell(self.licence or 'not stated')}."
+            f"{values:,} values. Licence: {cell(self.licence or 'not stated')}."
         )
         yield ""
         yield f"SHA-256 of items and statements: `{self.digest}`"
-        yield from _section("Sources", ("source", "items", "file", "bytes", "SHA-256"), "lrlrl")
+        yield from section("Sources", ("source", "items", "file", "bytes", "SHA-256"), "lrlrl")
         for source in self.sources:
             size = "" if source.size is None else f"{source.size:,}"
             sha256 = f"`{source.sha256}`" if source.sha256 else ""
-            yield _row(source.source, f"{source.items:,}", source.file or "", size, sha256)
-        yield from _section("What items have", ("", "items", "share"), "lrr")
+            yield row(source.source, f"{source.items:,}", source.file or "", size, sha256)
+        yield from section("What items have", ("", "items", "share"), "lrr")
         for name, count in self.modalities.items():
-            yield _row(name, f"{count:,}", self._share(count))
+            yield row(name, f"{count:,}", self._share(count))
         columns = ("split", "items", "share", "statements", "twins by title", "twins by image")
-        yield from _section("Splits", columns, "lrrrrr")
+        yield from section("Splits", columns, "lrrrrr")
         for part in self.splits:
-            yield _row(
+            yield row(
                 part.name,
                 f"{part.items:,}",
                 self._share(part.items),
@@ -147,22 +148,22 @@ class DataCard:
             )
         yield ""
         yield (
-            f"Split: {_cell(self.split)}. A twin has a title of the same words as a train item's, "
+            f"Split: {cell(self.split)}. A twin has a title of the same words as a train item's, "
             "or nearly the same image."
         )
         columns = ("property", "datatype", "items", "share", "values", "per item")
-        yield from _section("Properties", columns, "llrrrl")
+        yield from section("Properties", columns, "llrrrl")
         for spec in self.properties[:LISTED]:
             share = self._share(spec.items)
             several = "several" if spec.several else "one"
-            yield _row(
+            yield row(
                 spec.name, spec.datatype, f"{spec.items:,}", share, f"{spec.values:,}", several
             )
-        yield from _more(len(self.properties), "properties")
-        yield from _section("Categories", ("category", "items", "share"), "lrr")
+        yield from more(len(self.properties) - LISTED, "properties")
+        yield from section("Categories", ("category", "items", "share"), "lrr")
         for name, count in list(self.categories.items())[:LISTED]:
-            yield _row(name, f"{count:,}", self._share(count))
-        yield from _more(len(self.categories), "categories")
+            yield row(name, f"{count:,}", self._share(count))
+        yield from more(len(self.categories) - LISTED, "categories")
 
     def _share(self, count: int) -> str:
         return f"{count / max(1, self.items):.1%}"
@@ -198,7 +199,7 @@ def read_card(
         tuple(_sources(home)),
         split,
         tuple(_splits(snapshot, splits, fingerprints)),
-        _digest(snapshot),
+        data_digest(snapshot),
     )
 
 
@@ -272,7 +273,7 @@ def _splits(
         )
 
 
-def _digest(snapshot: GraphSnapshot) -> str:
+def data_digest(snapshot: GraphSnapshot) -> str:
     """Return a sha256 of the data, whenever, wherever and in which order they were loaded.
 
     Of images it takes the files' names: their folders are another on each machine.
@@ -290,30 +291,6 @@ def _digest(snapshot: GraphSnapshot) -> str:
         ]
         digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()
-
-
-def _section(title: str, columns: Sequence[str], sides: str) -> Iterator[str]:
-    """Yield a heading and the head of a table, whose columns are aligned left (l) or right (r)."""
-    yield ""
-    yield f"## {title}"
-    yield ""
-    yield _row(*columns)
-    yield "|" + "|".join("---" if side == "l" else "---:" for side in sides) + "|"
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(_cell(each) for each in cells) + " |"
-
-
-def _cell(text: str) -> str:
-    """Return a text that is one cell of a table, whatever it holds."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-
-
-def _more(count: int, what: str) -> Iterator[str]:
-    if count > LISTED:
-        yield ""
-        yield f"And {count - LISTED:,} more {what}."
 
 
 def _twins(count: int | None, items: int) -> str:

@@ -310,34 +310,37 @@ class _Description:
     @classmethod
     def read(cls, folder: Path) -> _Description:
         """Read it; raises ModelError if the folder is damaged, as far as that is seen quickly."""
-        digests = _digests(folder)
+        digests = model_digests(folder)
         for name in digests:
             if not (folder / name).is_file():
                 raise ModelError(f"{folder / name} is missing: restore the folder, or train again")
-        config = _whole(folder, CONFIG, digests)
-        text = _whole(folder, ONTOLOGY, digests)
+        config = whole_file(folder, CONFIG, digests)
+        text = whole_file(folder, ONTOLOGY, digests)
         try:
             about = parse_json_object(config)
             ontology = Ontology.from_toml(text.decode(), str(folder / ONTOLOGY))
         except (ValueError, CatalographError) as error:
             reason = str(error).splitlines()[0]
             raise ModelError(f"{folder} cannot be read ({reason}): train again") from None
-        kind = Kind.NETWORK
-        if EXPERT_FILE in digests:
-            has_network = (folder / NETWORK / MANIFEST).is_file()
-            kind = Kind.BOTH if has_network else Kind.EXPERTS
-        elif ALIGNMENT_FILE in digests:
-            kind = Kind.ALIGNMENT
         items = about.get("items")
         return cls(
-            kind,
+            model_kind(folder, digests),
             ontology,
             items if isinstance(items, int) else None,
             _figures(about.get("validation")),
         )
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def model_kind(folder: Path, digests: Mapping[str, str]) -> Kind:
+    """Return what a model folder holds, by the names in its manifest."""
+    if EXPERT_FILE in digests:
+        has_network = (folder / NETWORK / MANIFEST).is_file()
+        return Kind.BOTH if has_network else Kind.EXPERTS
+    return Kind.ALIGNMENT if ALIGNMENT_FILE in digests else Kind.NETWORK
+
+
+def model_digests(folder: Path) -> dict[str, str]:
+    """Return the digests in a model folder's manifest; raises ModelError if it is damaged."""
     path = folder / MANIFEST
     try:
         digests = read_digests(folder)
@@ -351,7 +354,8 @@ def _digests(folder: Path) -> dict[str, str]:
     return digests
 
 
-def _whole(folder: Path, name: str, digests: Mapping[str, str]) -> bytes:
+def whole_file(folder: Path, name: str, digests: Mapping[str, str]) -> bytes:
+    """Return a file of a model folder; raises ModelError if it is damaged."""
     try:
         with open_named(folder, name) as stream:
             data = stream.read(_MAX_BYTES)

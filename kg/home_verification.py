@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from kg.home import Home
 from kg.home_ontology import Origin
+from kg.model_card import card_text
 from kg.sources import KeptSources
 from kg.stores.journal import Journal
 from kg.stores.open import journaled_files
@@ -21,7 +22,7 @@ from schema.appended import appended_problem
 from schema.declared import DeclaredReadings
 from schema.errors import CatalographError
 from schema.ledger_verification import verify_ledger
-from schema.manifests import MANIFEST, NETWORK, manifest_problems
+from schema.manifests import CARD, CARD_FACTS, MANIFEST, NETWORK, manifest_problems
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from schema.stamps import Condition, examine
@@ -88,6 +89,8 @@ def verify_home(
     manifests = (*home.models.glob(f"*/{MANIFEST}"), *home.models.glob(f"*/{NETWORK}/{MANIFEST}"))
     for folder in sorted({path.parent for path in manifests}):
         report.problems += manifest_problems(folder, MODEL_GO_ON)
+    for facts in sorted(home.models.glob(f"*/{CARD_FACTS}")):
+        _check_facts(facts, report)
     for log in sorted(home.models.glob("*/log.jsonl")):
         damage = appended_problem(log)
         if damage is not None:
@@ -128,6 +131,30 @@ def _verify_server(home: Home, quick: bool, progress: ProgressCallback) -> Verif
         "restore the database from a copy, or copy the store it came from again",
     )
     return report
+
+
+def _check_facts(path: Path, report: Verification) -> None:
+    """Check what a model card is written from; the page itself can always be written again."""
+    command = f"`catalograph model card {path.parent.name}`"
+    _check_edited(
+        EditedFile(
+            path,
+            "the next command that measures the model accepts it",
+            "restore it from a copy, or remove it and evaluate the model again",
+        ),
+        report,
+    )
+    page = path.with_name(CARD)
+    if manifest_problems(path.parent, MODEL_GO_ON):
+        # That is told already.
+        return
+    try:
+        if not page.exists() or page.read_bytes() != card_text(path.parent).encode():
+            report.notes.append(
+                f"{page} does not say what its model does: {command} writes it anew"
+            )
+    except CatalographError as error:
+        report.problems.append(str(error))
 
 
 def _check_settings(home: Home, report: Verification) -> None:

@@ -19,6 +19,12 @@ CALIBRATION = "calibration.json"
 ALIGNMENT_FILE = "alignment.json"
 """What a model folder that aligns items has instead of a network or experts."""
 ALIGNMENT_TREES = "alignment_trees.json"
+CARD = "README.md"
+"""The model card, written from ``CARD_FACTS`` and the files that the manifest names.
+
+Neither of the two is in the manifest: a new figure is no new model, and people may edit them.
+"""
+CARD_FACTS = "card.toml"
 MAX_BYTES = 1 << 26
 """A larger manifest is damaged."""
 

@@ -43,8 +43,16 @@ SHOWN_VALUES = 4
     multiple=True,
     help="Folder that images may be read from, besides those given to `ingest`. May be repeated.",
 )
+@click.option(
+    "--ledger",
+    metavar="URL",
+    envvar="CATALOGRAPH_LEDGER",
+    help="PostgreSQL database to keep the ledger in from now on, such as "
+    "postgresql://catalograph@localhost/catalograph.  [default: $CATALOGRAPH_LEDGER, or the home's "
+    "own, at first a file in it]",
+)
 @pass_context
-def init(context: Context, images: tuple[Path, ...]) -> None:
+def init(context: Context, images: tuple[Path, ...], ledger: str | None) -> None:
     """Create a catalogue home.
 
     A home is the folder that holds a catalogue: its graph, ledger, ontology and models. `ingest`
@@ -53,6 +61,9 @@ def init(context: Context, images: tuple[Path, ...]) -> None:
 
     With --store the home keeps its graph in that store from now on, and the other commands use it
     without the option.
+
+    With --ledger the records (runs, rejected rows, query log, proposals, tokens) are in that
+    database from now on; those so far are copied there.
 
     With --images the images in that folder may be read from now on. `ingest` does the same for the
     images that it finds; it is needed for images that came into the graph by another way, such as
@@ -73,11 +84,15 @@ def init(context: Context, images: tuple[Path, ...]) -> None:
     if context.store is not None:
         home.set_default_store(context.store)
     home.allow_images(images)
+    copied = home.set_ledger(ledger) if ledger else 0
+    if copied:
+        context.note(f"{copied:,} rows of the ledger so far were copied; {home.ledger_path} stays")
     home.settings.accept_edits()
     context.emit(
-        {"home": str(home.path), "store": home.store_url},
+        {"home": str(home.path), "store": home.store_url, "ledger": home.ledger_url},
         f"catalogue home: {home.path}",
         f"graph: {home.store_url}",
+        f"ledger: {home.ledger_url}",
     )
 
 

@@ -419,7 +419,7 @@ def verify(context: Context, quick: bool) -> None:
 
 def _compare_proposals(home: Home, report: Verification) -> None:
     """Compare proposals in the ledger with what the graph says of them; neither is damaged."""
-    if not home.ledger_path.exists():
+    if not home.has_ledger:
         return
     from itertools import islice
 

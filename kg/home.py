@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kg.home_settings import HomeSettings
 from kg.stores.url import checked_url
 from schema.errors import DataError, HomeNotFoundError, SourceNotFoundError, UsageError
+from schema.ledger_urls import EXAMPLE, checked_ledger_url
 from schema.settings import shown
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from schema.ontology import Ontology
 
 _STORE = "store"
+_LEDGER = "ledger"
 IMAGE_FOLDERS = "image_folders"
 SOURCE_ORDER = "source_order"
 
@@ -45,7 +47,7 @@ class Home:
         """Where earlier versions kept what ``inferred_ontologies`` holds now."""
         self.settings = HomeSettings(self.path)
         self.ledger_path = self.path / "ledger.sqlite"
-        self.ledger_url = f"sqlite:///{self.ledger_path}"
+        self.ledger_url = self._ledger_server() or f"sqlite:///{self.ledger_path}"
         self.store_url = store or self.own_store_url()
 
     @classmethod
@@ -84,6 +86,55 @@ class Home:
             settings[_STORE] = relative
         self.store_url = self._default_store() or self.store_url
 
+    @property
+    def has_ledger(self) -> bool:
+        """Whether there is a ledger yet: a file, or a server's that the home names."""
+        return self.ledger_path.is_file() or self.has_ledger_server
+
+    @property
+    def has_ledger_server(self) -> bool:
+        """Whether a server keeps the ledger."""
+        return not self.ledger_url.startswith("sqlite:")
+
+    def set_ledger(self, url: str) -> int:
+        """Keep the ledger in a PostgreSQL database from now on; return how many rows it takes over.
+
+        Those of the ledger so far are copied, and its file stays. Raises UsageError if the URL
+        cannot be used, or if the database has the records of another home.
+        """
+        url = checked_ledger_url(url)
+        if url == self.ledger_url:
+            return 0
+        from schema.ledger import Ledger
+
+        copied = 0
+        with Ledger(url) as target:
+            if self.has_ledger:
+                with self.ledger() as before:
+                    copied = before.copy_to(target)
+            elif target.has_rows():
+                raise UsageError(
+                    f"the ledger {url} holds the records of a catalogue: name a database of its "
+                    "own for each home"
+                )
+        with self.settings.changing() as settings:
+            settings[_LEDGER] = url
+        self.ledger_url = url
+        return copied
+
+    def _ledger_server(self) -> str | None:
+        """Return the URL of a server's ledger that the home names; None if it names none."""
+        url = self.settings.read().get(_LEDGER)
+        if url is None:
+            return None
+        if not isinstance(url, str):
+            raise HomeNotFoundError(
+                f"{self.settings.path} has {_LEDGER} = {shown(url)}: write a URL such as "
+                f"{EXAMPLE}, or remove the line"
+            )
+        # Checked again, because the file may have been edited by hand.
+        return checked_ledger_url(url)
+
     def image_folders(self) -> list[str]:
         """Return the folders that the catalogue's images may be read from.
 
@@ -98,7 +149,7 @@ class Home:
                     'write a list of folders, such as ["/photos"]'
                 )
             return folders
-        if not self.ledger_path.is_file():
+        if not self.has_ledger:
             return []
         with self.ledger() as ledger:
             sources = ledger.ingested_sources()

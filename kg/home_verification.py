@@ -21,7 +21,7 @@ from kg.stores.verification import Verification, verify_store
 from schema.appended import appended_problem
 from schema.declared import DeclaredReadings
 from schema.errors import CatalographError
-from schema.ledger_verification import verify_ledger
+from schema.ledger_verification import verify_ledger, verify_ledger_server
 from schema.manifests import CARD, CARD_FACTS, MANIFEST, NETWORK, manifest_problems
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
@@ -56,7 +56,13 @@ def verify_home(
         report = verify_store(files, quick=quick, limits=limits, progress=progress)
     else:
         report = _verify_server(home, quick, progress)
-    if home.ledger_path.exists():
+    if home.has_ledger_server:
+        try:
+            with home.ledger() as ledger:
+                report.problems += verify_ledger_server(ledger)
+        except CatalographError as error:
+            report.problems.append(str(error))
+    elif home.ledger_path.exists():
         report.problems += verify_ledger(home.ledger_path)
     elif report.items:
         report.notes.append(

@@ -16,9 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from schema.errors import DataError, StoreDamagedError, StoreError
+from schema.errors import DataError, StoreDamagedError, StoreError, UsageError
 from schema.files import WorkingFolder, sync
 from schema.ledger_checksums import CHECKSUM, ChecksummedTable, checksums_table, to_json
+from schema.ledger_urls import engine_url
 from schema.proposal_tables import define_tables
 from schema.rejects import RejectedRow
 from schema.terms import now
@@ -26,12 +27,18 @@ from schema.terms import now
 HEAD_REVISION = "0005"
 """The newest migration; a test compares it with the files in ``schema/migrations``."""
 
+SERVER_GO_ON = "check the server, or restore the database from a backup"
+"""How to go on with a ledger on a server."""
 GO_ON = "restore the file from a copy, or rescue what is left with `catalograph salvage NEW_HOME`"
 """How to go on when the ledger is damaged: the end of such messages."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 ROWS_PER_INSERT = 5000
-SQLITE_LOCK_TIMEOUT = 30
+LOCK_TIMEOUT = 30
 """Seconds that a writer waits for another one."""
+CONNECT_TIMEOUT = 10
+"""Seconds that a server may take to answer at first."""
+_WRITERS_LOCK = int.from_bytes(b"ledger")
+"""The number of the advisory lock that a writer holds on a server."""
 
 UNDOES = "undoes"
 """In the report of an undo: the run that it takes back."""
@@ -127,10 +134,10 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # A path may contain a "?" or a "%", which would mean something else inside a URL.
-        path = url.removeprefix("sqlite:///")
-        parsed = sa.make_url(url) if path == url else sa.URL.create("sqlite", database=path)
+        parsed = engine_url(url)
         is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.is_file = is_sqlite
+        self._go_on = GO_ON if is_sqlite else SERVER_GO_ON
         if is_sqlite and parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             if not Path(parsed.database).exists():
@@ -139,8 +146,12 @@ class Ledger:
         self._engine = sa.create_engine(parsed, json_serializer=to_json, **_engine_options(parsed))
         if is_sqlite:
             sa.event.listen(self._engine, "connect", _on_connect)
-            sa.event.listen(self._engine, "begin", _on_begin)
-        self._upgrade()
+        sa.event.listen(self._engine, "begin", _on_begin if is_sqlite else _on_begin_elsewhere)
+        try:
+            self._upgrade()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Release the database."""
@@ -285,6 +296,30 @@ class Ledger:
 
     # Salvage
 
+    def has_rows(self) -> bool:
+        """Return whether any table has a row."""
+        return any(self.rows(sa.select(*table.primary_key).limit(1)) for table in TABLES)
+
+    def copy_to(self, target: Ledger) -> int:
+        """Copy all rows of all tables into an empty ledger, in one go; return how many.
+
+        Raises UsageError if the target has rows.
+        """
+        count = 0
+        with target.writing() as connection:
+            if target.has_rows():
+                raise UsageError(
+                    f"the ledger {target.url} holds the records of a catalogue: name a database of "
+                    "its own for each home"
+                )
+            for table in TABLES:
+                columns = [column for column in table.columns if column.name != CHECKSUM]
+                checksummed = ChecksummedTable(connection, table, table_checksums)
+                for chunk in _chunks(self.rows(sa.select(*columns))):
+                    checksummed.insert(chunk)
+                    count += len(chunk)
+        return count
+
     def restore(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put rows that were rescued from another ledger, each with its key, into a table."""
         with self.writing() as connection:
@@ -322,7 +357,7 @@ class Ledger:
                 revision = _current_revision(connection)
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(
-                f"the ledger {self.url} cannot be opened ({_first_line(error)}): {GO_ON}"
+                f"the ledger {self.url} cannot be opened ({_first_line(error)}): {self._go_on}"
             ) from None
         # Revisions are zero-padded numbers, so they are in order as texts, too.
         if revision is not None and revision > HEAD_REVISION:
@@ -339,7 +374,7 @@ class Ledger:
                 except CommandError as error:
                     # It does not know the revision that the ledger says it has.
                     raise StoreDamagedError(
-                        f"the ledger {self.url} is damaged ({error}): {GO_ON}"
+                        f"the ledger {self.url} is damaged ({error}): {self._go_on}"
                     ) from None
 
     @contextmanager
@@ -354,7 +389,7 @@ class Ledger:
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(
                 f"the ledger {self.url} cannot be written ({_first_line(error)}): "
-                "check the file, its folder and free space"
+                + ("check the file, its folder and free space" if self.is_file else SERVER_GO_ON)
             ) from None
 
     def _insert(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -363,6 +398,13 @@ class Ledger:
             for chunk in _chunks(rows):
                 checksummed.insert(chunk)
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that sees the ledger as it is now, whoever writes meanwhile."""
+        options = {} if self.is_file else {"isolation_level": "REPEATABLE READ"}
+        with self._engine.connect().execution_options(**options) as connection:
+            yield connection
+
     def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         """Return the rows that a query selects; raises StoreError if they cannot be read."""
         try:
@@ -370,12 +412,12 @@ class Ledger:
                 return [dict(row) for row in connection.execute(query).mappings()]
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(
-                f"the ledger {self.url} cannot be read ({_first_line(error)}): {GO_ON}"
+                f"the ledger {self.url} cannot be read ({_first_line(error)}): {self._go_on}"
             ) from None
         except (ValueError, TypeError) as error:
             # A text that is no JSON, where a column holds JSON.
             raise StoreDamagedError(
-                f"the ledger {self.url} is damaged ({str(error).splitlines()[0]}): {GO_ON}"
+                f"the ledger {self.url} is damaged ({str(error).splitlines()[0]}): {self._go_on}"
             ) from None
 
 
@@ -406,11 +448,12 @@ def _run_migrations(connection: Connection) -> None:
 
 def _engine_options(url: sa.URL) -> dict[str, Any]:
     if url.get_backend_name() != "sqlite":
-        return {}
+        # A pooled connection may have died with its server.
+        return {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_TIMEOUT}}
     # A database in memory exists only as long as its one connection; a file is opened each time.
     in_memory = url.database in (None, "", ":memory:")
     return {
-        "connect_args": {"timeout": SQLITE_LOCK_TIMEOUT},
+        "connect_args": {"timeout": LOCK_TIMEOUT},
         "poolclass": sa.StaticPool if in_memory else sa.NullPool,
     }
 
@@ -427,6 +470,14 @@ def _on_begin(connection: Connection) -> None:
     # write, SQLite refuses one of them at once instead of letting it wait.
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _on_begin_elsewhere(connection: Connection) -> None:
+    # One writer at a time, as with SQLite: numbers of rows and sums of tables are read, then
+    # written. The lock ends with the transaction.
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
 
 
 def _chunks(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:

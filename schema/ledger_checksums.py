@@ -63,14 +63,27 @@ def as_stored(table: sa.Table, row: Mapping[str, Any]) -> Row:
     return stored
 
 
-def stored_columns(table: sa.Table) -> list[sa.ColumnElement[Any]]:
-    """Return a table's columns to select as they are stored: those of JSON as their texts."""
+def stored_columns(table: sa.Table, dialect: str = "sqlite") -> list[sa.ColumnElement[Any]]:
+    """Return a table's columns to select as they are stored: those of JSON as their texts.
+
+    The driver of PostgreSQL would read these; in a column of its type ``json`` they stay as they
+    were written.
+    """
+    as_text = sa.type_coerce if dialect == "sqlite" else sa.cast
     return [
-        sa.type_coerce(column, sa.String).label(column.name)
+        as_text(column, sa.String).label(column.name)
         if isinstance(column.type, sa.JSON)
         else column
         for column in table.columns
     ]
+
+
+def storable(row: Mapping[str, Any]) -> Row:
+    """Return a row as a server can store it: a text there has no NUL."""
+    return {
+        name: value.replace("\0", "\N{SYMBOL FOR NULL}") if isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
 
 class ChecksummedTable:
@@ -81,12 +94,15 @@ class ChecksummedTable:
         self._table = table
         self._sums = sums
         self._keys = list(table.primary_key.columns)
+        self._dialect = connection.dialect.name
 
     def insert(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows; those without a number as their key get the next ones."""
         if not rows:
             return
         numbered = self._numbered(rows)
+        if self._dialect != "sqlite":
+            numbered = [storable(row) for row in numbered]
         checksums = [row_checksum(self._table, as_stored(self._table, row)) for row in numbered]
         self._connection.execute(
             sa.insert(self._table),
@@ -108,7 +124,7 @@ class ChecksummedTable:
     def update(self, key: Any, values: Mapping[str, Any]) -> bool:
         """Change some columns of the row with a key; return whether there is one."""
         (column,) = self._keys
-        query = sa.select(*stored_columns(self._table)).where(column == key)
+        query = sa.select(*stored_columns(self._table, self._dialect)).where(column == key)
         stored = self._connection.execute(query).mappings().first()
         if stored is None:
             return False
@@ -135,7 +151,7 @@ class ChecksummedTable:
         keys = list(values)
         for start in range(0, len(keys), ROWS_AT_ONCE):
             some = keys[start : start + ROWS_AT_ONCE]
-            query = sa.select(*stored_columns(self._table)).where(column.in_(some))
+            query = sa.select(*stored_columns(self._table, self._dialect)).where(column.in_(some))
             stored = [dict(row) for row in self._connection.execute(query).mappings()]
             rows = [self._changed(row, values[row[column.name]]) for row in stored]
             self.delete(column.in_(some))
@@ -167,7 +183,11 @@ class ChecksummedTable:
         """Compute the checksums of all rows and the sums anew, as they are now."""
         name = self._sums.c.name == self._table.name
         self._connection.execute(sa.delete(self._sums).where(name))
-        query = sa.select(*stored_columns(self._table)).order_by(*self._keys).limit(ROWS_AT_ONCE)
+        query = (
+            sa.select(*stored_columns(self._table, self._dialect))
+            .order_by(*self._keys)
+            .limit(ROWS_AT_ONCE)
+        )
         after: sa.Select[Any] | None = query
         while after is not None:
             rows = self._connection.execute(after).mappings().all()
@@ -193,7 +213,7 @@ class ChecksummedTable:
         """
         both = max(before, self._table, key=lambda table: len(table.columns))
         keys = [both.c[key.name] for key in self._keys]
-        query = sa.select(*stored_columns(both)).order_by(*keys).limit(ROWS_AT_ONCE)
+        query = sa.select(*stored_columns(both, self._dialect)).order_by(*keys).limit(ROWS_AT_ONCE)
         after: sa.Select[Any] | None = query
         while after is not None:
             rows = [dict(row) for row in self._connection.execute(after).mappings()]
@@ -220,11 +240,6 @@ class ChecksummedTable:
         (first, *others) = self._keys
         if others or not isinstance(first.type, sa.Integer):
             return [dict(row) for row in rows]
-        if self._connection.dialect.name == "postgresql":
-            # SQLite has one writer at a time; here two would take the same numbers.
-            self._connection.execute(
-                sa.text(f"LOCK TABLE {self._table.name} IN SHARE ROW EXCLUSIVE MODE")
-            )
         last = self._connection.execute(sa.select(sa.func.max(first))).scalar() or 0
         return [
             {**row, first.name: row.get(first.name, number)}

@@ -11,7 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from schema.ledger import GO_ON, HEAD_REVISION, TABLES, table_checksums
+from schema.ledger import (
+    GO_ON,
+    HEAD_REVISION,
+    SERVER_GO_ON,
+    TABLES,
+    Ledger,
+    table_checksums,
+)
 from schema.ledger_checksums import check_rows, stored_columns
 
 FIRST_REVISION = "0001"
@@ -76,6 +83,16 @@ def verify_ledger(path: Path) -> list[str]:
         return [f"{path} is damaged ({reason}): {GO_ON}"]
 
 
+def verify_ledger_server(ledger: Ledger) -> list[str]:
+    """Return the problems of a ledger on a server, one line each: tables, columns, checksums."""
+    try:
+        with ledger.reading() as connection:
+            return list(_check_tables(connection, ledger.url, SERVER_GO_ON))
+    except sa.exc.SQLAlchemyError as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        return [f"the ledger {ledger.url} cannot be read ({reason}): {SERVER_GO_ON}"]
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
@@ -131,7 +148,7 @@ def _own_checks(connection: Connection, path: Path) -> Iterator[str]:
             yield f"{path} is damaged ({' '.join(line.split())}): {GO_ON}"
 
 
-def _check_tables(connection: Connection, path: Path) -> Iterator[str]:
+def _check_tables(connection: Connection, path: Path | str, go_on: str = GO_ON) -> Iterator[str]:
     revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     inspector = sa.inspect(connection)
     if revision == FIRST_REVISION and not inspector.has_table(table_checksums.name):
@@ -140,11 +157,16 @@ def _check_tables(connection: Connection, path: Path) -> Iterator[str]:
         # Whoever opens the ledger next brings it up to date, and keeps what is damaged damaged.
         return
     if revision != HEAD_REVISION:
-        yield f"{path} is damaged (it has schema version {revision!r}): {GO_ON}"
+        yield f"{path} is damaged (it has schema version {revision!r}): {go_on}"
         return
     for table in (*TABLES, table_checksums):
-        if _shape(inspector, table.name) != _expected_shape(connection, table):
-            yield f"{path} is damaged (table {table.name} has other columns or indexes): {GO_ON}"
+        if connection.dialect.name != "sqlite":
+            # A server has names of its own for the types, and sees to the rest itself.
+            is_same = _columns(inspector, table.name) == set(table.columns.keys())
+        else:
+            is_same = _shape(inspector, table.name) == _expected_shape(connection, table)
+        if not is_same:
+            yield f"{path} is damaged (table {table.name} has other columns or indexes): {go_on}"
             return
     known = {
         name: (rows, total)
@@ -154,21 +176,23 @@ def _check_tables(connection: Connection, path: Path) -> Iterator[str]:
     }
     unknown = known.keys() - {table.name for table in TABLES}
     if unknown:
-        yield f"{path} is damaged (no table {', '.join(sorted(unknown))}): {GO_ON}"
+        yield f"{path} is damaged (no table {', '.join(sorted(unknown))}): {go_on}"
     for table in TABLES:
-        found = connection.execute(sa.select(*stored_columns(table))).mappings()
+        found = connection.execute(
+            sa.select(*stored_columns(table, connection.dialect.name))
+        ).mappings()
         rows = (dict(row) for row in found)
         damaged = []
         for problem, row in check_rows(table, rows, known.get(table.name)):
             if row is None:
-                yield f"{path}: table {table.name} {problem}: {GO_ON}"
+                yield f"{path}: table {table.name} {problem}: {go_on}"
             else:
                 damaged.append([row[key.name] for key in table.primary_key.columns])
         if damaged:
             first = "; ".join(", ".join(map(_readable, key)) for key in damaged[:MAX_EXAMPLES])
             yield (
                 f"{path}: {len(damaged):,} rows of table {table.name} are damaged ({first}): "
-                f"{GO_ON}"
+                f"{go_on}"
             )
 
 

@@ -4,7 +4,14 @@ import os
 
 import pytest
 
-from tests.servers import FusekiServer, Neo4jServer, RunningServer, missing_requirement
+from tests.servers import (
+    FusekiServer,
+    Neo4jServer,
+    PostgresServer,
+    RunningServer,
+    missing_requirement,
+    postgres_programs,
+)
 
 
 def require_java():
@@ -47,4 +54,15 @@ def fuseki(tmp_path_factory):
     """A SPARQL server."""
     require_java()
     with FusekiServer(tmp_path_factory.mktemp("fuseki")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """A PostgreSQL server; its ``url`` is that of a new database each time."""
+    if postgres_programs() is None:
+        if os.environ.get("CATALOGRAPH_TEST_SERVERS") == "required":
+            pytest.fail("PostgreSQL is not installed")
+        pytest.skip("no server: PostgreSQL is not installed")
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
         yield server

@@ -1,4 +1,4 @@
-"""Real servers on loopback for tests, run from their jars: Neo4j, and Apache Jena Fuseki."""
+"""Real servers on loopback for tests: Neo4j and Apache Jena Fuseki from their jars, PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import psycopg
 import requests
 from filelock import FileLock
 
@@ -211,3 +213,73 @@ class FusekiServer(Server):
         command = [*JAVA, f"-Xmx{self.heap}", "-jar", str(jar)]
         command += ["--localhost", "--port", str(self.port), "--timeout", "20000"]
         return [*command, "--update", "--mem", "/ds"]
+
+
+def postgres_programs() -> Path | None:
+    """Return the folder of PostgreSQL's programs; None if it is not installed."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).parent
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return folders[-1].parent if folders else None
+
+
+class PostgresServer(Server):
+    """A PostgreSQL server that asks for no password; it runs as another user if we are root."""
+
+    user = "catalograph"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        # Other users cannot reach the folders of tests.
+        self.data = Path(tempfile.mkdtemp(prefix="postgres-"))
+        programs = postgres_programs()
+        if programs is None:
+            raise RuntimeError("PostgreSQL is not installed")
+        self.programs = programs
+        self.databases = 0
+
+    @property
+    def url(self) -> str:
+        """The URL of a new database."""
+        self.databases += 1
+        name = f"ledger{self.databases}"
+        with psycopg.connect(self.address("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.address(name)
+
+    def address(self, database: str) -> str:
+        """Return the URL of a database."""
+        return f"postgresql://{self.user}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Make the cluster, and start the server."""
+        make = [self.programs / "initdb", "-D", self.data / "cluster", "-U", self.user]
+        make += ["--auth=trust", "--no-sync", "--locale=C", "--encoding=UTF8"]
+        if os.getuid() == 0:
+            shutil.chown(self.data, "nobody")
+        subprocess.run([*self.as_user(), *make], check=True, capture_output=True, cwd=self.data)
+        super().start()
+
+    def command(self) -> list[str]:
+        """Return the command that runs the server."""
+        command = [str(self.programs / "postgres"), "-D", str(self.data / "cluster")]
+        command += ["-p", str(self.port), "-k", str(self.data), "-F"]
+        return [*self.as_user(), *command, "-c", "listen_addresses=127.0.0.1"]
+
+    def as_user(self) -> list[str]:
+        """Return the beginning of a command that a server may run by: not as root."""
+        return ["setpriv", "--reuid=nobody", "--clear-groups"] if os.getuid() == 0 else []
+
+    def is_ready(self) -> bool:
+        """Return whether the server answers."""
+        try:
+            psycopg.connect(self.address("postgres"), connect_timeout=1).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """Kill the server (-9) if it runs, and remove its data."""
+        super().kill()
+        shutil.rmtree(self.data, ignore_errors=True)

@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from schema.errors import DataError, StoreError
+from schema.errors import DataError, StoreError, UsageError
 from schema.ledger import (
     HEAD_REVISION,
     MIGRATIONS,
@@ -12,11 +12,14 @@ from schema.ledger import (
     ingest_runs,
     metadata,
 )
+from schema.ledger_verification import verify_ledger_server
 from schema.rejects import RejectedRow
 
 
-@pytest.fixture
-def url(tmp_path):
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres").url
     return f"sqlite:///{tmp_path / 'deep' / 'ledger?.sqlite'}"
 
 
@@ -78,6 +81,24 @@ def test_a_ledger_of_a_newer_version_is_refused(url, ledger):
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DataError, match="upgrade Catalograph"):
         Ledger(url)
+
+
+def test_a_ledger_is_copied_whole_into_an_empty_one(ledger, postgres):
+    ledger.put_queries([QueryRow("Mug", "1", 3), QueryRow("mug", "2", 4)])
+    ledger.record_ingest("r", "done", ["a.csv"], {"read": 3, "rate": 0.1, "name": "Größe \u0000"})
+    ledger.add_rejects("r", [RejectedRow("a", 2, "bad", "x")])
+    url = postgres.url
+    with Ledger(url) as target:
+        assert ledger.copy_to(target) == 4
+        assert target.query_log() == ledger.query_log()
+        assert target.rejects() == ledger.rejects()
+        assert verify_ledger_server(target) == []
+        with pytest.raises(UsageError, match="of its own for each home"):
+            ledger.copy_to(target)
+    with Ledger(url) as again:
+        again.record_ingest("r", "undone", [], {"read": 3})
+        assert again.undone_runs() == {"r"}
+        assert verify_ledger_server(again) == []
 
 
 def test_a_file_that_is_not_a_ledger_is_a_one_line_error(tmp_path):

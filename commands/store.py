@@ -1,4 +1,4 @@
-"""Commands on the graph: show, stats, validate, cypher, verify, rebuild, salvage."""
+"""Commands on the graph: show, stats, validate, cypher, verify, backup, rebuild, salvage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import PATH, Command, Context, as_of_option, pass_context, table
+from commands.base import (
+    PATH,
+    Command,
+    Context,
+    FiniteRange,
+    as_of_option,
+    pass_context,
+    table,
+)
 from commands.limits import limit_options
 from commands.loading import warn_of_unreadable_images
 from commands.progress import bar
@@ -450,6 +458,46 @@ def _compare_proposals(home: Home, report: Verification) -> None:
     ]
     if len(found) > SHOWN:
         report.problems.append(f"more than {SHOWN} proposals differ from the graph")
+
+
+@click.command(cls=Command)
+@click.argument("folder", type=PATH)
+@click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=FiniteRange(0, 86_400),
+    default=60,
+    show_default=True,
+    help="How long to wait for a command that writes.",
+)
+@pass_context
+def backup(context: Context, folder: Path, wait: float) -> None:
+    """Copy the home into a new folder, while others use it.
+
+    The copy is a home itself: its graph, journal, ledger, sources and models are as they were at
+    one moment. Whoever reads goes on meanwhile, whoever writes waits while the graph and the
+    ledger are copied. A ledger on a server becomes a file in the copy; a graph on a server, and
+    the images, which are not in the home, are not copied.
+
+    To restore, copy the folder to the place of the home.
+
+    \b
+    Example:
+      catalograph backup /backups/shop-2026-01-31
+      catalograph --home /backups/shop-2026-01-31 verify
+    """
+    from kg.home_backup import back_up
+
+    with bar("copying", "parts") as progress:
+        report = back_up(context.home(), folder, wait=wait, progress=progress)
+    for left_out in report.left_out:
+        context.note(f"not copied: {left_out}")
+    context.emit(
+        report.as_dict(),
+        f"copy: {report.folder}",
+        f"{report.files:,} files, {report.bytes / 1e6:,.1f} MB, {len(report.models)} models in "
+        f"{report.seconds:.1f} s; writers waited {report.locked_seconds:.1f} s",
+    )
 
 
 @click.command(cls=Command)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from schema.ontology import Ontology
 
 _STORE = "store"
-_LEDGER = "ledger"
+LEDGER = "ledger"
 IMAGE_FOLDERS = "image_folders"
 SOURCE_ORDER = "source_order"
 
@@ -118,18 +118,18 @@ class Home:
                     "own for each home"
                 )
         with self.settings.changing() as settings:
-            settings[_LEDGER] = url
+            settings[LEDGER] = url
         self.ledger_url = url
         return copied
 
     def _ledger_server(self) -> str | None:
         """Return the URL of a server's ledger that the home names; None if it names none."""
-        url = self.settings.read().get(_LEDGER)
+        url = self.settings.read().get(LEDGER)
         if url is None:
             return None
         if not isinstance(url, str):
             raise HomeNotFoundError(
-                f"{self.settings.path} has {_LEDGER} = {shown(url)}: write a URL such as "
+                f"{self.settings.path} has {LEDGER} = {shown(url)}: write a URL such as "
                 f"{EXAMPLE}, or remove the line"
             )
         # Checked again, because the file may have been edited by hand.

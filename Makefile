@@ -44,7 +44,8 @@ demo: env
 	say train $(DEMO_TRAIN) --name demo; \
 	say complete --target-precision 0.9 --out demo/completions.jsonl --write; \
 	say report demo/report.html --completions demo/completions.jsonl --truth demo/shop/truth.csv; \
-	echo; echo "the report: file://$(CURDIR)/demo/report.html"
+	echo; echo "the report: file://$(CURDIR)/demo/report.html"; \
+	echo "to search and review it: $(BIN)/catalograph --home demo/catalog serve"
 
 test: env
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -93,7 +93,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "copy": ("exchange", "Copy the graph from one store to another and compare the two."),
     "export": ("exchange", "Write the graph to files for other tools."),
     "verify": ("store", "Check the catalogue for damage."),
-    "backup": ("store", "Copy the home while others use it."),
+    "backup": ("store", "Copy the home into a new folder, while others use it."),
     "rebuild": ("store", "Rebuild the graph from its journal."),
     "salvage": ("store", "Rescue what a damaged catalogue still holds into a new home."),
     "split": ("datasets", "Share the items out to train, validation and test."),

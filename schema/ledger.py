@@ -429,8 +429,25 @@ def _current_revision(connection: Connection) -> str | None:
     return None if revision is None else str(revision)
 
 
-def _run_migrations(connection: Connection) -> None:
-    """Upgrade the database to the newest migration."""
+def downgrade(url: str, revision: str) -> None:
+    """Take a ledger back to an earlier revision, for a version of Catalograph that knows no newer.
+
+    What later revisions have added is lost. Raises DataError if there is no such revision.
+    """
+    from alembic.util.exc import CommandError
+
+    with Ledger(url) as ledger, ledger.writing() as connection:
+        try:
+            _run_migrations(connection, revision)
+        except CommandError:
+            raise DataError(
+                f"there is no revision {revision!r} of the ledger: the first is 0001, the newest "
+                f"{HEAD_REVISION}"
+            ) from None
+
+
+def _run_migrations(connection: Connection, downgrade_to: str | None = None) -> None:
+    """Upgrade the database to the newest migration, or downgrade it to an earlier one."""
     # Alembic is slow to import, and most ledgers that are opened need no migration.
     from alembic import command
     from alembic.config import Config
@@ -443,7 +460,10 @@ def _run_migrations(connection: Connection) -> None:
     # The migrations join this connection's transaction, which in SQLite holds the write lock, so
     # that no two processes migrate at once.
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    if downgrade_to is None:
+        command.upgrade(config, "head")
+    else:
+        command.downgrade(config, downgrade_to)
 
 
 def _engine_options(url: sa.URL) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,8 @@ class Decision(StrEnum):
     SKIP = "skip"
 
 
+_ANNOTATOR = "annotator "
+"""Stands before the number that Label Studio gives a user."""
 TRUSTING = (Decision.ACCEPT, Decision.EDIT)
 """The decisions by which a cell gets a value that is trusted."""
 _AFTER = {
@@ -208,7 +210,15 @@ def _read_tasks(path: Path) -> Answers:
             answers.rows += _annotations(number, task)
         else:
             answers.rows.append(_answer(number, task, task, task.get("annotator")))
+    if len({each.reviewer for each in answers.rows if each.decision}) < 2:
+        answers.rows = [_without_number(each) for each in answers.rows]
     return answers
+
+
+def _without_number(answer: Answer) -> Answer:
+    """Return an answer without a reviewer whom only Label Studio knows, by a number."""
+    is_number = answer.reviewer.startswith(_ANNOTATOR)
+    return replace(answer, reviewer="") if is_number else answer
 
 
 def _annotations(number: int, task: Mapping[str, Any]) -> Iterator[Answer]:
@@ -238,7 +248,9 @@ def _answer(number: int, data: Mapping[str, Any], said: Mapping[str, Any], who: 
     if not value and decision == Decision.EDIT:
         value = _texts(said.get(CANDIDATE_TAG))
     who = who.get("email") if isinstance(who, dict) else who
-    # A number is that of a user in Label Studio, whom nobody knows here.
+    if isinstance(who, int) and not isinstance(who, bool):
+        # Nobody knows the numbers of Label Studio's users here, but they tell one from another.
+        who = f"{_ANNOTATOR}{who}"
     return Answer(
         number,
         **about,

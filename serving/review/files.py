@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from kg.export.selection import Selection
@@ -238,6 +239,26 @@ _CONFIGURATION = """\
 _IMAGE = '  <Image name="image" value="$image" zoom="true"/>\n'
 
 
+PRE_ACCEPTED = 0.5
+"""From this probability on Label Studio is told that the model would accept its proposal."""
+
+
+def _prediction(proposal: Proposal) -> dict[str, Any]:
+    """Return what the model says in Label Studio's form: by the score tasks can be sorted there."""
+    accept = {
+        "id": f"proposal{proposal.id}",
+        "from_name": "decision",
+        "to_name": "cell",
+        "type": "choices",
+        "value": {"choices": ["accept"]},
+    }
+    return {
+        "model_version": proposal.model or str(proposal.origin),
+        "score": round(proposal.probability, 4),
+        "result": [accept] if proposal.probability >= PRE_ACCEPTED else [],
+    }
+
+
 def _write_tasks(found: Sequence[ReviewedCell], path: Path, report: ReviewFileReport) -> None:
     images = [Path(each.image).absolute().parent for each in found if each.image]
     folder = os.path.commonpath(images) if images else None
@@ -267,7 +288,7 @@ def _write_tasks(found: Sequence[ReviewedCell], path: Path, report: ReviewFileRe
         if each.image and folder is not None:
             relative = Path(each.image).absolute().relative_to(folder)
             data["image"] = "/data/local-files/?d=" + quote(relative.as_posix())
-        tasks.append({"data": data})
+        tasks.append({"data": data, "predictions": [_prediction(proposal)]})
     configuration = path.with_suffix(".xml")
     write_atomically(configuration, _CONFIGURATION.format(image=_IMAGE if images else ""))
     write_atomically(path, json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -340,6 +341,114 @@ def test_label_studio(proposed: Call, tmp_path: Path) -> None:
     path.write_text(json.dumps(short))
     assert proposed("review", "import", path, "--json").json["edited"] == 1
     assert states(proposed)[tasks[0]["data"]["item"]] == ("edited", ["glass1"])
+
+
+def test_predictions_fit_the_labelling_configuration(proposed: Call, tmp_path: Path) -> None:
+    proposed("review", "export", "tasks.json")
+    configuration = ElementTree.parse(tmp_path / "tasks.xml")
+    controls = {each.get("name"): each for each in configuration.iter() if each.get("toName")}
+    for task in json.loads((tmp_path / "tasks.json").read_text()):
+        (prediction,) = task["predictions"]
+        assert prediction["model_version"]
+        assert prediction["score"] == task["data"]["probability"]
+        assert bool(prediction["result"]) == (prediction["score"] >= 0.5)
+        for result in prediction["result"]:
+            control = controls[result["from_name"]]
+            assert (control.tag, control.get("toName")) == ("Choices", result["to_name"])
+            choices = [each.get("value") for each in control]
+            assert set(result["value"][result["type"]]) <= set(choices)
+
+
+def raw_task(task: Any, *annotations: Any) -> Any:
+    """A task as Label Studio exports it as JSON: all documented keys, users by their numbers."""
+    time = "2026-03-09T21:52:49.513742Z"
+    return {
+        "id": task["data"]["proposal"],
+        "created_at": time,
+        "updated_at": time,
+        "project": 83,
+        "file_upload": "d5a1-tasks.json",
+        "drafts": [{"id": 4, "result": [said("decision", "choices", ["skip"])]}],
+        "meta": {},
+        "total_annotations": len(annotations),
+        **task,
+        "annotations": [
+            {
+                "id": "1001",
+                "result": [
+                    {"id": "Dx_aB91ISN", "source": "$question", "origin": "manual", **each}
+                    for each in results
+                ],
+                "was_cancelled": not results,
+                "ground_truth": False,
+                "created_at": time,
+                "updated_at": time,
+                "lead_time": 4.288,
+                "result_count": 0,
+                "prediction": {},
+                "task": task["data"]["proposal"],
+                "completed_by": user,
+            }
+            for user, results in annotations
+        ],
+    }
+
+
+def test_an_export_of_label_studio_as_json(proposed: Call, tmp_path: Path) -> None:
+    proposed("review", "export", "tasks.json")
+    tasks = {each["data"]["item"]: each for each in json.loads(Path("tasks.json").read_text())}
+    edit = [said("decision", "choices", ["edit"]), said("value", "text", ["umber"])]
+    path = tmp_path / "project-83.json"
+    path.write_text(
+        json.dumps(
+            [
+                raw_task(tasks["2"], (10, [said("decision", "choices", ["accept"])])),
+                raw_task(tasks["4"], (10, edit)),
+                raw_task(tasks["3"], (10, [])),
+            ]
+        )
+    )
+    done = proposed("review", "import", path, "--by", "mo", "--json").json
+    counts = ("accepted", "edited", "skipped", "rejected")
+    assert [done[name] for name in counts] == [1, 1, 1, 0]
+    # One user's number says nothing that --by does not say better.
+    assert proposed("review", "show", "4", "colour", "--json").json["reviewer"] == "mo"
+
+
+def test_users_of_label_studio_are_told_apart_by_their_numbers(
+    proposed: Call, tmp_path: Path
+) -> None:
+    proposed("review", "export", "tasks.json")
+    task = next(t for t in json.loads(Path("tasks.json").read_text()) if t["data"]["item"] == "2")
+    accept, reject = ([said("decision", "choices", [each])] for each in ("accept", "reject"))
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([raw_task(task, (10, accept), (11, reject), (12, accept))]))
+    done = proposed("review", "import", path, "--by", "mo", "--json").json
+    assert (done["accepted"], done["disputed"]) == (1, 1)
+    shown = proposed("review", "show", "2", "material", "--json").json
+    assert shown["reviewer"] == "annotator 10, annotator 12"
+
+
+def test_an_export_of_label_studio_as_json_min(proposed: Call, tmp_path: Path) -> None:
+    proposed("review", "export", "tasks.json")
+    flat = [
+        {
+            **each["data"],
+            "id": number,
+            "decision": "edit" if each["data"]["item"] == "4" else "accept",
+            **({"value": ["umber"]} if each["data"]["item"] == "4" else {}),
+            "annotator": 1,
+            "annotation_id": number,
+            "created_at": "2026-03-09T21:52:49.513742Z",
+            "updated_at": "2026-03-09T21:52:49.513742Z",
+            "lead_time": 2.2,
+        }
+        for number, each in enumerate(json.loads(Path("tasks.json").read_text()), 1)
+    ]
+    path = tmp_path / "min.json"
+    path.write_text(json.dumps(flat))
+    done = proposed("review", "import", path, "--json").json
+    assert (done["accepted"], done["edited"]) == (2, 1)
 
 
 def said(name: str, type: str, value: list[str]) -> Any:

@@ -7,14 +7,12 @@ from concurrent.futures import ProcessPoolExecutor
 import psycopg
 import pytest
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from kg.home import Home
 from kg.home_verification import verify_home
 from kg.ingest.pipeline import ingest
-from schema.errors import HomeNotFoundError, StoreError, UsageError
-from schema.ledger import HEAD_REVISION, MIGRATIONS, Ledger, QueryRow
+from schema.errors import DataError, HomeNotFoundError, StoreError, UsageError
+from schema.ledger import HEAD_REVISION, Ledger, QueryRow, downgrade
 from schema.ledger_urls import checked_ledger_url
 from schema.ledger_verification import verify_ledger_server
 from schema.rejects import RejectedRow
@@ -55,25 +53,19 @@ def test_many_processes_write_at_once(url):
         assert verify_ledger_server(ledger) == []
 
 
-def migrate(ledger, direction, revision):
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    with ledger.writing() as connection:
-        config.attributes["connection"] = connection
-        direction(config, revision)
-
-
 def test_a_filled_ledger_goes_down_and_up_again(filled, url):
     before = filled.query_log(), filled.rejects(), filled.trainings()
-    migrate(filled, command.downgrade, "0001")
+    downgrade(url, "0001")
+    assert not sa.inspect(filled._engine).has_table("tokens")
     with Ledger(url) as again:
         assert (again.query_log(), again.rejects(), again.trainings()) == before
         assert verify_ledger_server(again) == []
-        migrate(again, command.downgrade, "base")
+        downgrade(url, "base")
         assert sa.inspect(again._engine).get_table_names() == ["alembic_version"]
     with Ledger(url) as empty:
         assert not empty.has_rows()
+    with pytest.raises(DataError, match="no revision '0999'"):
+        downgrade(url, "0999")
 
 
 @pytest.mark.parametrize(

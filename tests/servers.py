@@ -254,7 +254,7 @@ class PostgresServer(Server):
 
     def start(self) -> None:
         """Make the cluster, and start the server."""
-        make = [self.programs / "initdb", "-D", self.data / "cluster", "-U", self.user]
+        make = [str(self.programs / "initdb"), "-D", str(self.data / "cluster"), "-U", self.user]
         make += ["--auth=trust", "--no-sync", "--locale=C", "--encoding=UTF8"]
         if os.getuid() == 0:
             shutil.chown(self.data, "nobody")

@@ -6,6 +6,7 @@ import getpass
 import math
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
@@ -31,7 +32,7 @@ def run(call: Call, fitted: Path) -> Call:
     return lambda *args: call("--home", fitted, *args)
 
 
-def card(home: Path) -> ModelCard:
+def card(home: Path) -> Any:
     return ModelCard.load(home / "models" / "m" / "README.md")
 
 
@@ -42,7 +43,9 @@ def test_a_trained_model_has_a_card_of_what_was_left_out(run: Call, fitted: Path
     assert macro.dataset_split == LEFT_OUT
     assert macro.metric_value == pytest.approx(training["metrics"]["hits@1"], abs=1e-5)
     assert macro.metric_args["low"] <= macro.metric_value <= macro.metric_args["high"]
-    (source,) = ModelFacts.read(fitted / "models" / "m").trained_on.sources
+    trained_on = ModelFacts.read(fitted / "models" / "m").trained_on
+    assert trained_on is not None
+    (source,) = trained_on.sources
     assert f"| {source} |" in card(fitted).text
 
 

@@ -60,6 +60,7 @@ def test_what_was_acknowledged_is_in_a_copy_made_while_others_write(home, tmp_pa
         [sys.executable, "-c", WRITER, str(home.path)], stdout=subprocess.PIPE, text=True
     ) as writer:
         try:
+            assert writer.stdout is not None
             for number in range(3):
                 acknowledged = [int(writer.stdout.readline()) for _ in range(4)][-1]
                 report = back_up(home, tmp_path / f"copy{number}")
@@ -106,6 +107,7 @@ def test_a_writer_that_does_not_end_is_told(home, tmp_path):
     path = home.path / "graph" / "lock"
     with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE) as writer:
         try:
+            assert writer.stdout is not None
             writer.stdout.readline()
             with pytest.raises(StoreLockedError, match="--wait"):
                 back_up(home, tmp_path / "copy", wait=0)

@@ -42,6 +42,12 @@ _TASKS = {
 }
 """The hub's task and a name for each task that is measured."""
 _OTHER_TASK = ("other", "Another task")
+_TAGS = {
+    Kind.EXPERTS: ("knowledge-graph-completion", "safetensors"),
+    Kind.NETWORK: ("knowledge-graph-completion", "safetensors"),
+    Kind.BOTH: ("knowledge-graph-completion", "safetensors"),
+    Kind.ALIGNMENT: ("entity-resolution",),
+}
 _DOES = {
     Kind.EXPERTS: "It ranks the values that an item's missing properties may have, each with a "
     "calibrated probability. It is a stack of closed-form experts (kernel ridge regression on "
@@ -110,9 +116,7 @@ class _Card:
         document["library_name"] = "catalograph"
         if self.kind is not Kind.ALIGNMENT:
             document["pipeline_tag"] = "graph-ml"
-        document["tags"] = ["catalograph", "product-graph", "knowledge-graph-completion"]
-        if self.kind is not Kind.EXPERTS:
-            document["tags"].append("safetensors")
+        document["tags"] = ["catalograph", "product-graph", *_TAGS[self.kind]]
         if self.facts.trained_on is not None:
             document["datasets"] = [dataset_id(self.facts.trained_on.digest)]
         results = [self._result(each) for each in self.facts.measured]
@@ -186,10 +190,15 @@ class _Card:
         learned = self.config.get("items")
         parts = self.config.get("learned") or ["train"]
         own = f", of which it learned from {learned:,}" if isinstance(learned, int) else ""
+        how = (
+            f"Learned from the {_listed(parts)} part{'s' if len(parts) > 1 else ''} of the split "
+            f"{cell(found.split)}."
+        )
+        if self.kind is Kind.ALIGNMENT:
+            own, how = "", "Learned from labelled pairs of its items."
         yield (
-            f"{found.items:,} items with {found.statements:,} statements{own}. Learned from the "
-            f"{_listed(parts)} part{'s' if len(parts) > 1 else ''} of the split {found.split}. "
-            f"SHA-256 of the items and statements: `{found.digest}`."
+            f"{found.items:,} items with {found.statements:,} statements{own}. {how} SHA-256 of "
+            f"the items and statements: `{found.digest}`."
         )
         yield from section("Sources", ("source", "items"), "lr", level=3)
         for name, count in list(found.sources.items())[:_LISTED]:
@@ -354,7 +363,9 @@ def _told_part(measured: Measured) -> str:
     count = f"{measured.count:,}"
     if measured.part == LEFT_OUT:
         return f"{count} items, each scored as if it had been left out of the training."
-    return f"{count} of the {measured.part} part of the split {measured.split}."
+    if measured.task == "alignment":
+        return f"{count} pairs: {cell(measured.part)}."
+    return f"{count} of the {measured.part} part of the split {cell(measured.split)}."
 
 
 def _told(numbers: Numbers) -> str:

@@ -27,6 +27,7 @@ from schema.ledger import (
 )
 from schema.ledger_checksums import CHECKSUM, ChecksummedTable
 from schema.proposals import (
+    DECIDED,
     DELAYED,
     OPEN,
     NewProposal,
@@ -58,6 +59,15 @@ class Delayed:
     due: int
     waiting: int
     next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedCell:
+    """A proposal's number and its cell."""
+
+    id: int
+    item: str
+    property: str
 
 
 class ProposalRecords:
@@ -95,6 +105,30 @@ class ProposalRecords:
         query = sa.select(proposals.c.state, sa.func.count().label("count"))
         rows = self._ledger.rows(_matching(query, wanted).group_by(proposals.c.state))
         return {ProposalState(row["state"]): int(row["count"]) for row in rows}
+
+    def cells(
+        self, wanted: ProposalFilter, order: ProposalOrder = ProposalOrder.ITEM
+    ) -> list[ProposedCell]:
+        """Return the cells of the proposals that a filter means, in an order.
+
+        That is quick also where there are very many, of which :meth:`get` reads some.
+        """
+        query = sa.select(proposals.c.id, proposals.c.item, proposals.c.property)
+        query = _matching(query, wanted).order_by(*_ordering(order))
+        return [ProposedCell(**row) for row in self._ledger.rows(query)]
+
+    def counts_by_property(self, wanted: ProposalFilter) -> dict[str, int]:
+        """Return how many of the proposals that a filter means are about each property."""
+        query = sa.select(proposals.c.property, sa.func.count().label("count"))
+        rows = self._ledger.rows(_matching(query, wanted).group_by(proposals.c.property))
+        return {str(row["property"]): int(row["count"]) for row in rows}
+
+    def decided_by(self, since: str) -> dict[str, int]:
+        """Return how many of the decisions that stand each reviewer has taken since a time."""
+        query = sa.select(proposals.c.reviewer, sa.func.count().label("count"))
+        wanted = ProposalFilter(states=DECIDED, since=since)
+        rows = self._ledger.rows(_matching(query, wanted).group_by(proposals.c.reviewer))
+        return {str(row["reviewer"] or ""): int(row["count"]) for row in rows}
 
     def get(self, ids: Iterable[int]) -> dict[int, Proposal]:
         """Return proposals by their numbers, those that there are."""
@@ -411,6 +445,8 @@ def _keys(order: ProposalOrder) -> list[tuple[sa.ColumnElement[Any], bool]]:
             return [skips, (columns.probability, True), id]
         case ProposalOrder.ITEM:
             return [skips, (columns.item, False), (columns.property, False), id]
+        case ProposalOrder.NEWEST:
+            return [skips, (columns.created, True), (columns.id, True)]
 
 
 def _comes_after(order: ProposalOrder, id: int) -> sa.ColumnElement[bool]:

@@ -336,6 +336,8 @@ class ProposalOrder(StrEnum):
     """By the probability, the greatest first."""
     ITEM = "item"
     """By item and property."""
+    NEWEST = "newest"
+    """By the time at which it was made, the last ones first."""
 
     @classmethod
     def usual(cls, states: Sequence[ProposalState]) -> ProposalOrder:

@@ -24,6 +24,7 @@ from kg.image_files import is_address
 from kg.snapshot import GraphSnapshot
 from kg.stores.history import RunSummary, add_runs
 from kg.stores.protocol import GraphStore
+from schema.arrays import BoolArray
 from schema.errors import (
     CatalographError,
     ImageRefusedError,
@@ -96,8 +97,12 @@ class Listing:
         given: Sequence[str] | None = None,
         category: str | None = None,
         missing: str | None = None,
+        having: tuple[str, str] | None = None,
     ) -> list[str]:
-        """Return the ids of some items, or of all: of a category, or without a property."""
+        """Return the ids of some items, or of all.
+
+        They may be those of a category, without a property, or with a value of a property.
+        """
         snapshot = self.snapshot
         chosen = np.ones(len(snapshot.items), bool)
         if given is not None:
@@ -116,7 +121,19 @@ class Listing:
             # Of a property that the catalogue does not have, all items are without.
             number = snapshot.properties.index(missing) if missing in snapshot.properties else -1
             chosen[snapshot.triples[snapshot.triples[:, 1] == number, 0]] = False
+        if having is not None:
+            chosen &= self._have(*having)
         return [snapshot.items[place] for place in np.flatnonzero(chosen)]
+
+    def _have(self, property: str, value: str) -> BoolArray:
+        snapshot = self.snapshot
+        found = np.zeros(len(snapshot.items), bool)
+        if property in snapshot.properties and value in snapshot.values:
+            triples = snapshot.triples
+            is_stated = triples[:, 1] == snapshot.properties.index(property)
+            is_stated &= triples[:, 2] == snapshot.values.index(value)
+            found[triples[is_stated, 0]] = True
+        return found
 
     @staticmethod
     def place_after(ids: Sequence[str], last: str) -> int:
@@ -205,10 +222,16 @@ class ServedCatalogue:
         return {
             id
             for id, row in rows.items()
-            if row["images"]
-            and not is_address(row["images"][0])
-            and self._files.status(row["images"][0]) is not None
+            if row["images"] and self.images_there(row["images"][:1])
         }
+
+    def images_there(self, images: Sequence[str]) -> list[int]:
+        """Return the numbers of those images of an item that :meth:`thumbnail` may show."""
+        return [
+            number
+            for number, image in enumerate(images)
+            if not is_address(image) and self._files.status(image) is not None
+        ]
 
     def thumbnail(self, image: str, size: int = IMAGE_SIZE) -> bytes:
         """Return an image of the home as a JPEG of at most ``size`` pixels a side.

@@ -18,7 +18,7 @@ from kg.stores.tables import item_from_row, statements_from_rows
 from schema.errors import ItemNotFoundError
 from schema.terms import Item, Statement, StatementReference
 from serving.api.authentication import Reader, Writer
-from serving.api.catalogue import ServedCatalogue
+from serving.api.catalogue import IMAGE_SIZE, ServedCatalogue
 from serving.api.documents import (
     ChangeOut,
     Id,
@@ -175,12 +175,22 @@ def item_history(catalogue: Catalogue, item_id: ItemId, _: Reader) -> list[Chang
 
 
 @router.get("/{item_id}/image/{number}", responses={200: {"content": {"image/*": {}}}})
-def item_image(catalogue: Catalogue, item_id: ItemId, number: int, _: Reader) -> Response:
-    """Return an image of an item as it is stored; the first one has the number 0."""
-    return image_response(catalogue, item_id, number)
+def item_image(
+    catalogue: Catalogue,
+    item_id: ItemId,
+    number: int,
+    _: Reader,
+    size: Annotated[
+        int, Query(ge=16, le=IMAGE_SIZE, description="Pixels of the longer side, at most")
+    ] = IMAGE_SIZE,
+) -> Response:
+    """Return an image of an item as a JPEG; the first one has the number 0."""
+    return image_response(catalogue, item_id, number, size)
 
 
-def image_response(catalogue: ServedCatalogue, item_id: str, number: int) -> Response:
+def image_response(
+    catalogue: ServedCatalogue, item_id: str, number: int, size: int = IMAGE_SIZE
+) -> Response:
     """Return an image of an item, decoded and encoded again.
 
     So only pixels get to a browser: neither scripts of an SVG nor what else a file may hold.
@@ -192,7 +202,7 @@ def image_response(catalogue: ServedCatalogue, item_id: str, number: int) -> Res
     images = entry[0].images
     if not 0 <= number < len(images):
         raise ProblemError(404, f"item {item_id!r} has {len(images):,} images, and none {number}")
-    data = catalogue.thumbnail(images[number])
+    data = catalogue.thumbnail(images[number], size)
     etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "private, max-age=3600"}
     return Response(data, media_type="image/jpeg", headers=headers)

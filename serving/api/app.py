@@ -63,7 +63,7 @@ def create_app(home: Home, options: ServeOptions | None = None) -> FastAPI:
     for module in (health, items, completion, search, proposals, queries, jobs, runs):
         app.include_router(module.router)
     app.include_router(health.metrics_router)
-    add_pages(app)
+    add_pages(app, home)
     _document_problems(app)
     # The last one added is the first to see a request.
     if options.origins:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from serving.pages import overview, quality, reference, runs, search, signing_in
+from kg.home import Home
+from serving.pages import item, overview, quality, reference, review, runs, search, signing_in
+from serving.pages.choices import Choices
 from serving.pages.rendering import ASSETS, asset
 from serving.pages.routing import error_page, page_router
 
-PAGES = (overview, search, runs, quality)
+PAGES = (overview, review, search, runs, quality)
 """The pages in the order of the navigation, each with ``router`` and ``NAVIGATION``."""
 YEAR = 365 * 24 * 3600
 _API = ("/v2/", "/metrics", "/openapi.json")
@@ -25,10 +27,11 @@ def get_asset(name: str) -> Response:
     return Response(asset(name), media_type=ASSETS[name], headers=headers)
 
 
-def add_pages(app: FastAPI) -> None:
+def add_pages(app: FastAPI, home: Home) -> None:
     """Add the pages to an application that has the handlers of problems."""
+    app.state.choices = Choices(home)
     app.state.navigation = tuple(each.NAVIGATION for each in PAGES)
-    for module in (*PAGES, reference, signing_in):
+    for module in (*PAGES, item, reference, signing_in):
         app.include_router(module.router)
     app.include_router(assets)
     told_as_problem = app.exception_handlers[HTTPException]

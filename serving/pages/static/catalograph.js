@@ -60,8 +60,16 @@ function toggle(id) {
 }
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-opens], [data-closes]");
+  const button = event.target.closest("[data-opens], [data-closes], [data-cancels]");
   if (!button) return;
+  if ("cancels" in button.dataset) {
+    const dialog = button.closest("dialog");
+    if (dialog) {
+      event.preventDefault();
+      dialog.close();
+    }
+    return;
+  }
   if (button.dataset.opens) toggle(button.dataset.opens);
   else button.closest("[data-toast]")?.remove();
 });

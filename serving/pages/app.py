@@ -30,6 +30,7 @@ def get_asset(name: str) -> Response:
 def add_pages(app: FastAPI, home: Home) -> None:
     """Add the pages to an application that has the handlers of problems."""
     app.state.choices = Choices(home)
+    app.state.overview = overview.OverviewReader()
     app.state.navigation = tuple(each.NAVIGATION for each in PAGES)
     for module in (*PAGES, item, reference, signing_in):
         app.include_router(module.router)

@@ -1,4 +1,4 @@
-"""An item: all that is known of it, its history, what is around it, and what the model would say."""
+"""An item: what is known of it, its history, what is around it, what the model would say."""
 
 from __future__ import annotations
 

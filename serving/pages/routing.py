@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from schema.errors import CatalographError
 from serving.api.problems import ProblemError, status_of
@@ -40,6 +41,8 @@ class PageRoute(APIRoute):
                 first = error.errors()[0]
                 field = ".".join(str(each) for each in first["loc"][1:])
                 return error_page(request, 422, f"{field}: {first['msg']}")
+            except HTTPException:
+                raise
             except Exception:
                 _logger.exception("a fault of Catalograph")
                 return error_page(

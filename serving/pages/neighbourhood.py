@@ -7,11 +7,11 @@ from typing import Any
 
 from kg.drawing.render import EgoDrawing
 from kg.drawing.text import shorten, wrap
-from serving.pages.rendering import item_url, with_query
+from serving.pages.rendering import item_url, percent, with_query
 
-WIDTH = 1200.0
+WIDTH = 900.0
 ROW = 44.0
-COLUMN = 270.0
+COLUMN = 205.0
 """From the middle to the columns of values."""
 CARD = 96.0
 """The height of the row of other items."""
@@ -102,7 +102,7 @@ def _column(ego: EgoDrawing, nodes: list[Any], middle: float, side: int) -> list
         edge = ego.graph[ego.centre][node]
         details = [shorten(name, 30)]
         if edge["confidence"] is not None:
-            details.append(f"{edge['confidence']:.0%}")
+            details.append(percent(edge["confidence"]))
         items = ego.graph.nodes[node]["items"]
         if items:
             details.append(f"{items:,} item{'s' if items > 1 else ''}")

@@ -112,8 +112,9 @@ document.addEventListener("DOMContentLoaded", () => {
 
 document.addEventListener("htmx:afterSettle", (event) => {
   prepare(document);
-  const target = event.detail.target;
-  const place = target?.querySelector?.("[data-focus]") ?? (target?.matches?.("[data-focus]") ? target : null);
+  // What was put there: the target of the request may be gone from the page.
+  const put = event.target;
+  const place = put.matches?.("[data-focus]") ? put : put.querySelector?.("[data-focus]");
   if (place && !document.querySelector("dialog[open]")) {
     place.focus({ preventScroll: true });
     if (place.getBoundingClientRect().top < 0) window.scrollTo({ top: 0 });

@@ -88,7 +88,7 @@ def test_fifty_proposals_are_reviewed_by_keyboard_alone(home: Home, watch: Any) 
     for place in range(50):
         assert page.inner_text("h2.title") == f"Mug {place} in teal"
         if place:
-            page.wait_for_function("document.activeElement.matches('h2.title')")
+            page.wait_for_selector("h2.title:focus")
         if place % 10 == 9:
             page.keyboard.press("e")
             page.keyboard.type("blue")

@@ -113,8 +113,10 @@ class ProposalRecords:
 
         That is quick also where there are very many, of which :meth:`get` reads some.
         """
-        query = sa.select(proposals.c.id, proposals.c.item, proposals.c.property)
-        query = _matching(query, wanted).order_by(*_ordering(order))
+        columns: list[sa.ColumnElement[Any]] = [
+            proposals.c[name] for name in ("id", "item", "property")
+        ]
+        query = _matching(sa.select(*columns), wanted).order_by(*_ordering(order))
         return [ProposedCell(**row) for row in self._ledger.rows(query)]
 
     def counts_by_property(self, wanted: ProposalFilter) -> dict[str, int]:

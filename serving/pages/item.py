@@ -65,7 +65,12 @@ def items(
     )
     start = listing.place_after(ids, decode_cursor(after)) if after else 0
     page = ids[start : start + ROWS]
-    filters = {"category": category, "missing": missing, "property": property, "value": value}
+    filters: dict[str, Any] = {
+        "category": category,
+        "missing": missing,
+        "property": property,
+        "value": value,
+    }
     more = start + ROWS < len(ids)
     return render(
         request,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
 import threading
 import time
@@ -49,7 +50,7 @@ class HeatCell:
     share: float
     proposed: int
 
-    @property
+    @builtins.property
     def step(self) -> int:
         """The share in steps of a tenth, at least 1 where any is missing."""
         return max(1, round(10 * self.share)) if self.missing else 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
+from httpx2 import Response
 from starlette.testclient import TestClient
 
 from kg.home import Home
@@ -14,7 +16,7 @@ from kg.ingest.pipeline import ingest
 from kg.item_writing import write_item
 from kg.stores.tables import items_table
 from schema.ledger_proposals import ProposalRecords
-from schema.proposals import ProposalFilter, ProposalState
+from schema.proposals import Proposal, ProposalFilter, ProposalState
 from schema.terms import Item
 from serving.api.authentication import COOKIE
 from serving.pages.marking import Part, marked
@@ -41,16 +43,16 @@ class Tags(HTMLParser):
         self.text += data
 
 
-def proposals(home: Home, **wanted: object) -> list:
+def proposals(home: Home, **wanted: Any) -> list[Proposal]:
     with home.ledger() as ledger:
-        return ProposalRecords(ledger).find(ProposalFilter(**wanted))  # type: ignore[arg-type]
+        return ProposalRecords(ledger).find(ProposalFilter(**wanted))
 
 
 def etag(client: TestClient, number: int) -> str:
     return client.get(f"/v2/proposals/{number}").json()["etag"]
 
 
-def send(client: TestClient, number: int, action: str, **more: str):
+def send(client: TestClient, number: int, action: str, **more: str) -> Response:
     data = {"action": action, "etag": etag(client, number), **more}
     return client.post(f"/review/{number}", data=data, headers=HTMX)
 
@@ -58,7 +60,7 @@ def send(client: TestClient, number: int, action: str, **more: str):
 # Who may
 
 
-def test_whoever_has_no_token_is_sent_to_sign_in_and_comes_back(serve: Serve, token) -> None:
+def test_whoever_has_no_token_is_sent_to_sign_in_and_comes_back(serve: Serve, token: Any) -> None:
     client = serve(require_token=True)
     text = token("read")["authorization"].removeprefix("Bearer ")
     asked = client.get("/review?property=colour", follow_redirects=False)
@@ -86,7 +88,7 @@ def test_signing_in_leads_nowhere_else(path: str) -> None:
     assert own_path(path) == "/"
 
 
-def test_what_one_may_not_do_is_not_offered_and_refused(serve: Serve, token) -> None:
+def test_what_one_may_not_do_is_not_offered_and_refused(serve: Serve, token: Any) -> None:
     client = serve(require_token=True)
     client.cookies.set(COOKIE, token("read")["authorization"].removeprefix("Bearer "))
     page = client.get("/review")

@@ -76,7 +76,8 @@ order_option = click.option(
     type=click.Choice([str(each) for each in ProposalOrder]),
     help="gain: the most uncertain first, whose decision teaches most; doubt: by the chance to be "
     "wrong among what is filled; probability: the most probable first; item: by item and property; "
-    "newest: the last made first. Those that were skipped come last.  [default: doubt for --state applied alone, or else gain]",
+    "newest: the last made first. Those that were skipped come last.  [default: doubt for "
+    "--state applied alone, or else gain]",
 )
 
 

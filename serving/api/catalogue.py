@@ -220,9 +220,7 @@ class ServedCatalogue:
         with self.store() as store:
             rows = store.rows_about(list(ids)).items
         return {
-            id
-            for id, row in rows.items()
-            if row["images"] and self.images_there(row["images"][:1])
+            id for id, row in rows.items() if row["images"] and self.images_there(row["images"][:1])
         }
 
     def images_there(self, images: Sequence[str]) -> list[int]:

@@ -149,6 +149,7 @@ def test_pages_are_accessible_in_light_and_dark(home: Home, watch: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     paths = ["/", "/review", "/review?view=table", "/items", "/items/1", "/sign-in"]
+    paths += ["/search?q=mug", "/runs", "/quality"]
     for scheme in ("light", "dark"):
         watched = watch(color_scheme=scheme)
         for path in paths:

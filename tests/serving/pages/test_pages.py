@@ -103,7 +103,7 @@ def test_what_one_may_not_do_is_not_offered_and_refused(serve: Serve, token: Any
 
 
 def proposals_state(client: TestClient, number: int) -> str:
-    return client.get(f"/v2/proposals/{number}").json()["state"]
+    return client.get(f"/v2/proposals/{number}").json()["status"]
 
 
 def test_errors_are_pages_for_browsers_and_problems_for_others(client: TestClient) -> None:

@@ -86,6 +86,8 @@ def telling_proposal(home: Home) -> str:
             item = (store.item(each.item) or (None,))[0]
             title = "" if item is None else (item.title or "").casefold()
             is_told = each.values[0].casefold() in title and len(each.candidates) > 3
+            # That speaks for itself only if the model took it so.
+            is_told = is_told and (each.evidence.get("title") or 0) > 0.1
             if item is not None and item.images and is_told:
                 return f"/review/{each.id}"
     return "/review"

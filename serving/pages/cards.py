@@ -144,6 +144,17 @@ def bars_of(evidence: Mapping[str, Any]) -> list[EvidenceBar]:
     ]
 
 
+def _part_in_words(found: Any) -> tuple[str, str] | None:
+    """Return what a part of an item says of an audited value; None if that is no such evidence."""
+    if not isinstance(found, Mapping) or not {"part", "says", "stored", "proposed"} <= set(found):
+        return None
+    shares = [found["stored"], found["proposed"]]
+    if not all(isinstance(share, int | float) for share in shares):
+        return None
+    stored, proposed = (f"{share:.1%}" for share in shares)
+    return str(found["part"]), f"says {found['says']}: {proposed}, what is stored: {stored}"
+
+
 def told_of(evidence: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what a proposal's evidence says in words, as names and texts."""
     told: list[tuple[str, str]] = []
@@ -151,7 +162,9 @@ def told_of(evidence: Mapping[str, Any]) -> list[tuple[str, str]]:
         if name in ("known", "same_as") or found in (None, "", [], {}) or _is_number(found):
             continue
         if isinstance(found, list):
-            told += [(name, _in_words(each)) for each in found[:MAX_EVIDENCE]]
+            told += [
+                _part_in_words(each) or (name, _in_words(each)) for each in found[:MAX_EVIDENCE]
+            ]
         else:
             told.append((name.replace("_", " "), _in_words(found)))
     return told

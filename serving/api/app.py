@@ -19,7 +19,17 @@ from serving.api.jobs import Jobs
 from serving.api.observing import Metrics, ObservingMiddleware, add_tracing
 from serving.api.options import ServeOptions
 from serving.api.problems import Problem, add_problem_handlers
-from serving.api.routes import completion, health, items, jobs, proposals, queries, runs, search
+from serving.api.routes import (
+    completion,
+    exports,
+    health,
+    items,
+    jobs,
+    proposals,
+    queries,
+    runs,
+    search,
+)
 from serving.pages.app import add_pages
 
 ABOUT = (
@@ -60,7 +70,7 @@ def create_app(home: Home, options: ServeOptions | None = None) -> FastAPI:
     app.state.metrics = metrics
     app.state.options = options
     add_problem_handlers(app)
-    for module in (health, items, completion, search, proposals, queries, jobs, runs):
+    for module in (health, items, completion, search, proposals, queries, jobs, runs, exports):
         app.include_router(module.router)
     app.include_router(health.metrics_router)
     add_pages(app, home)

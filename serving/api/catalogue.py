@@ -22,6 +22,7 @@ from kg.home_models import champion_or
 from kg.image_decoding import decode_image
 from kg.image_files import is_address
 from kg.snapshot import GraphSnapshot
+from kg.sources import KeptSources
 from kg.stores.history import RunSummary, add_runs
 from kg.stores.protocol import GraphStore
 from schema.arrays import BoolArray
@@ -162,6 +163,8 @@ class ServedCatalogue:
         self._failure = LOADING
         self._files = home.image_files()
         self._listing_lock = threading.Lock()
+        self.exporting = threading.Lock()
+        """Held while a file is written: two at once would only be slower."""
         self._records_lock = threading.Lock()
         self._records: tuple[str, Sequence[Record], CountedRecords] | None = None
         self._runs_lock = threading.Lock()
@@ -214,6 +217,11 @@ class ServedCatalogue:
         with self._runs_lock, self.store() as store:
             add_runs(self._runs, store)
             return {name: replace(each) for name, each in self._runs.items()}
+
+    def kept_sources(self) -> list[str]:
+        """Return the names of the sources whose files the home keeps."""
+        undone = self.ledger.undone_runs()
+        return sorted(KeptSources(self.home.sources).newest(undone))
 
     def with_images(self, ids: Iterable[str]) -> set[str]:
         """Return those of some items whose first image can be shown."""

@@ -28,6 +28,8 @@ from serving.review.drifting import find_drifts
 from serving.review.statistics import Realised, by_kind
 
 NAVIGATION = NavigationEntry("/", "Overview")
+MAX_SOURCES = 10
+"""Sources whose files can be taken away from this page."""
 router = page_router()
 CATEGORIES = 30
 PROPERTIES = 22
@@ -232,6 +234,7 @@ def overview(request: Request, catalogue: Catalogue, who: Reader) -> Response:
         request,
         "overview.html.j2",
         who,
+        sources=catalogue.kept_sources()[:MAX_SOURCES],
         title="Overview",
         data=data,
         why_not=why_not,

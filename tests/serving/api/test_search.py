@@ -63,7 +63,7 @@ def test_an_image_finds_what_looks_like_it(searched):
     bad = searched.post("/v2/search", files={"image": ("a.svg", b"<svg/>")})
     assert bad.status_code == 422
     page = searched.post("/search", files={"image": ("a.png", picture("red"))})
-    assert "1 item that look" in page.text
+    assert "1 item, most like" in page.text
     assert "looks alike" in page.text
     assert "a.svg" in searched.post("/search", files={"image": ("a.svg", b"<svg/>")}).text
 

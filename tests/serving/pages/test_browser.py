@@ -177,3 +177,20 @@ def check(axe: Any, page: Any, name: str) -> None:
         if each["impact"] in ("serious", "critical")
     ]
     assert not bad, name
+
+
+def test_what_looks_like_an_image_is_found(home: Home, watch: Any) -> None:
+    watched = watch()
+    page = watched.open("/search")
+    picture = home.path.parent / "images" / "1.png"
+    for _ in range(50):
+        # Choosing the file sends it.
+        with page.expect_navigation():
+            page.set_input_files("#image", picture)
+        if page.locator(".hit").count():
+            break
+        page.wait_for_timeout(100)
+    assert page.inner_text("#found") == "1 item, most like your image first"
+    page.click(".hit h3 a")
+    page.wait_for_url("**/items/1")
+    assert page.inner_text("h1") == "Red clay mug"

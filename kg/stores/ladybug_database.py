@@ -26,6 +26,8 @@ LOG_SHARE = 16
 LARGEST_DATABASE = 1 << 43
 """Address space that Ladybug reserves by default."""
 SMALLEST_DATABASE = 1 << 30
+SMALLEST_READ = 1 << 34
+"""Address space of a reader of a small graph: of Ladybug's own, a process has room for 15."""
 POOL_IS_FULL = "buffer pool is full"
 """The phrase by which Ladybug reports that a query needs more memory than its buffer pool has."""
 COMMITTED = "committed successfully"
@@ -60,7 +62,7 @@ def open_database(
             str(path),
             buffer_pool_size=buffer_pool_bytes,
             read_only=read_only,
-            max_db_size=_address_space(),
+            max_db_size=_address_space(path if read_only else None),
             checkpoint_threshold=min(LOG_LIMIT_BYTES, free_bytes(path.parent) // LOG_SHARE),
         )
 
@@ -99,10 +101,15 @@ def ladybug_errors(path: Path) -> Iterator[None]:
         raise store_error(error, path, DAMAGE) from None
 
 
-def _address_space() -> int:
-    """Return how much address space to reserve; a limit on it (``ulimit -v``) leaves less."""
+def _address_space(read: Path | None = None) -> int:
+    """Return how much address space to reserve; a limit on it (``ulimit -v``) leaves less.
+
+    A file that is only ``read`` does not grow, and a server reads it many times at once.
+    """
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     size = LARGEST_DATABASE
+    if read is not None and read.exists():
+        size = min(size, max(SMALLEST_READ, 1 << (4 * read.stat().st_size).bit_length()))
     # A quarter of the limit: the buffer pool, the program and its libraries need some, too.
     while limit != resource.RLIM_INFINITY and size > max(limit // 4, SMALLEST_DATABASE):
         size //= 2

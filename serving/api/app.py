@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
+from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
@@ -32,6 +33,8 @@ from serving.api.routes import (
 )
 from serving.pages.app import add_pages
 
+THREADS = 120
+"""Requests that are answered, or wait for something, at the same time."""
 ABOUT = (
     "A product graph that is searched, completed and reviewed. Errors are problem documents "
     "(RFC 9457) whose `detail` is one line that says how to go on."
@@ -47,6 +50,8 @@ def create_app(home: Home, options: ServeOptions | None = None) -> FastAPI:
     async def opened(app: FastAPI) -> AsyncIterator[None]:
         # A reader beside the writer gets what was published last: all that is acknowledged.
         warnings.filterwarnings("ignore", ".*reading version", CatalographWarning)
+        # Decisions wait for the writer, and completions for each other; a search waits for neither.
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
         catalogue = ServedCatalogue(home, options, metrics)
         app.state.catalogue = catalogue
         app.state.jobs = Jobs(home, options.limits.jobs)

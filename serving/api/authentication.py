@@ -60,7 +60,7 @@ class Authenticator:
         """
         address = request.client.host if request.client else ""
         try:
-            found = self._known(request, header)
+            found = self.known(request, header)
         except ProblemError:
             # Nobody can try many tokens by sending another one each time.
             self._count(f"refused {address}")
@@ -79,7 +79,11 @@ class Authenticator:
                 headers={"Retry-After": str(seconds)},
             )
 
-    def _known(self, request: Request, header: str | None) -> Caller:
+    def known(self, request: Request, header: str | None) -> Caller:
+        """Return who makes a request, without counting it.
+
+        Raises ProblemError with status 401 if that is unknown.
+        """
         text = header or request.cookies.get(COOKIE)
         if text is None:
             if self.needs_token or any(name in request.headers for name in _FORWARDED):

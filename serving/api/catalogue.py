@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import io
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,6 +32,7 @@ from schema.errors import (
     ImageRefusedError,
     ItemNotFoundError,
     ModelError,
+    StoreUnavailableError,
     UsageError,
 )
 from schema.ledger_proposals import ProposalRecords
@@ -172,8 +174,10 @@ class ServedCatalogue:
         self._listing: Listing | None = None
         self._listed = -WATCH_SECONDS
         self._loading = threading.Lock()
-        # Each completion uses all cores; several at once only wait for each other.
-        self._scoring = threading.Semaphore(2)
+        # Each completion uses several cores; more at once only wait for each other, and keep
+        # searches and decisions waiting.
+        self._scoring = threading.Semaphore(max(1, (os.cpu_count() or 1) // 4))
+        self._querying = threading.Semaphore(options.limits.queries)
         self._search = ServedSearch(home)
         self._network_lock = threading.Lock()
         self._network: tuple[Path, CellScorer] | None = None
@@ -199,6 +203,20 @@ class ServedCatalogue:
         """Open the graph for reading, with all that is acknowledged."""
         with self.home.store(read_only=True) as store:
             yield store
+
+    @contextmanager
+    def querying(self) -> Iterator[None]:
+        """Wait until a query may run. Raises StoreUnavailableError if others take too long."""
+        limits = self.options.limits
+        if not self._querying.acquire(timeout=limits.query_seconds):
+            raise StoreUnavailableError(
+                f"{limits.queries} other queries have been running for {limits.query_seconds:g} s: "
+                "try again later"
+            )
+        try:
+            yield
+        finally:
+            self._querying.release()
 
     def listing(self) -> Listing:
         """Return the items as lists show them, at most some seconds old."""
@@ -371,7 +389,7 @@ class ServedCatalogue:
     def searcher(self) -> tuple[Searcher, str]:
         """Return the search, brought up to date, and why it is stale if it is.
 
-        Raises DataError if there is no index.
+        Raises StoreUnavailableError if the index is not made yet, and DataError if it cannot be.
         """
         return self._search.searcher()
 

@@ -13,6 +13,9 @@ MAX_TEXT = 100_000
 MAX_STATEMENTS = 5_000
 MAX_LISTED = 1_000
 
+MAX_NUMBER = (1 << 63) - 1
+
+Number = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Value = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
@@ -260,7 +263,7 @@ class ProposalPage(BaseModel):
 class FilterIn(Document):
     """Which proposals are meant: each field that is given must match."""
 
-    ids: list[int] | None = Field(default=None, max_length=MAX_LISTED)
+    ids: list[Number] | None = Field(default=None, max_length=MAX_LISTED)
     item: Id | None = None
     property: Name | None = None
     value: Value | None = None

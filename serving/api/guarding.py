@@ -10,16 +10,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.options import Limits, ServeOptions
-from serving.api.problems import problem_response
+from serving.api.problems import ProblemError, problem_response
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
 _KEPT_ENCODED = re.compile("%(2F|25)", re.IGNORECASE)
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+LINGER_SECONDS = 2.0
+"""For so long a body that is refused is still read, so that its sender gets the answer."""
 MAX_CLIENTS = 10_000
 """Clients whose rates are remembered; the ones not seen for longest are forgotten."""
 SECURITY_HEADERS = {
@@ -84,13 +87,17 @@ class SecurityMiddleware:
         refusal = self._refusal(scope)
         if refusal is not None:
             status, detail = refusal
-            response = problem_response(Request(scope), status, detail)
+            # What follows on the connection may be no request.
+            close = {"Connection": "close"} if status == 400 else None
+            response = problem_response(Request(scope), status, detail, headers=close)
             await response(scope, receive, sending)
             return
         await self._app(scope, receive, sending)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            return 400, "a request has either Content-Length or Transfer-Encoding: leave one out"
         host = _without_port(headers.get("host", ""))
         if self._options.is_local and host not in self._hosts:
             return 421, (
@@ -132,13 +139,17 @@ class BodyLimitMiddleware:
         limit = self._limits.upload if is_upload else self._limits.body
         told = headers.get("content-length", "0")
         if told.isdigit() and int(told) > limit:
-            await self._refuse(scope, receive, send, 413, _too_large(int(told), limit))
+            await self._refuse(scope, receive, send, _too_large(int(told), limit))
+            return
+        if is_upload and (unknown := await run_in_threadpool(_unknown_caller, scope)) is not None:
+            # Uploads are large, and read before the route asks who sends them.
+            await self._refuse(scope, receive, send, unknown)
             return
         deadline = time.monotonic() + self._limits.body_seconds
         seen = 0
         is_whole = False
         has_started = False
-        refusal: tuple[int, str] | None = None
+        refusal: ProblemError | None = None
 
         async def receiving() -> Message:
             nonlocal seen, is_whole, refusal
@@ -148,16 +159,16 @@ class BodyLimitMiddleware:
                 left = deadline - time.monotonic()
                 message = await asyncio.wait_for(receive(), max(left, 0.001))
             except TimeoutError:
-                refusal = (
+                refusal = ProblemError(
                     408,
-                    (f"the body did not arrive in {self._limits.body_seconds:g} s: send it faster"),
+                    f"the body did not arrive in {self._limits.body_seconds:g} s: send it faster",
                 )
                 raise _RefusedBody from None
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 is_whole = not message.get("more_body", False)
                 if seen > limit:
-                    refusal = 413, _too_large(seen, limit)
+                    refusal = _too_large(seen, limit)
                     raise _RefusedBody
             return message
 
@@ -171,22 +182,53 @@ class BodyLimitMiddleware:
         with suppress(_RefusedBody):
             await self._app(scope, receiving, sending)
         if refusal is not None and not has_started:
-            await self._refuse(scope, receive, send, *refusal)
+            await self._refuse(scope, receive, send, refusal)
 
     async def _refuse(
-        self, scope: Scope, receive: Receive, send: Send, status: int, detail: str
+        self, scope: Scope, receive: Receive, send: Send, refusal: ProblemError
     ) -> None:
-        # The rest of the body is not read: the connection ends here.
-        response = problem_response(Request(scope), status, detail, headers={"Connection": "close"})
-        await response(scope, receive, send)
+        """Refuse a body, and end the connection.
+
+        A client that still sends would not get an answer if it ended at once: so for a moment what
+        it sends is read, and thrown away.
+        """
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "more_body": True}
+            await send(message)
+
+        headers = {**refusal.headers, "Connection": "close"}
+        response = problem_response(Request(scope), refusal.status, refusal.detail, headers=headers)
+        await response(scope, receive, sending)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while (message := await receive())["type"] == "http.request":
+                    if not message.get("more_body", False):
+                        break
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _RefusedBody(Exception):  # noqa: N818
     """A body is not read any further."""
 
 
-def _too_large(size: int, limit: int) -> str:
-    return f"the body has {size:,} bytes or more, and {limit:,} are allowed: send less at once"
+def _too_large(size: int, limit: int) -> ProblemError:
+    return ProblemError(
+        413, f"the body has {size:,} bytes or more, and {limit:,} are allowed: send less at once"
+    )
+
+
+def _unknown_caller(scope: Scope) -> ProblemError | None:
+    """Return why it is not known who makes a request; None if it is."""
+    request = Request(scope)
+    scheme, _, header = request.headers.get("authorization", "").partition(" ")
+    text = header.strip() if scheme.lower() == "bearer" else None
+    try:
+        request.app.state.authenticator.known(request, text)
+    except ProblemError as refusal:
+        return refusal
+    return None
 
 
 @dataclass

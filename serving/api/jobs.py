@@ -39,6 +39,8 @@ _LOG = "log.txt"
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _STOP_SECONDS = 10.0
 MAX_WAITING = 100
+PYTHON = sys.executable
+"""What runs the commands."""
 _logger = logging.getLogger("catalograph.api")
 
 
@@ -209,7 +211,7 @@ class Jobs:
         folder = self._folder / job.id
         was_started = job.started is not None
         job = replace(job, status=JobStatus.RUNNING, started=job.started or now())
-        command = [sys.executable, "-m", "cli", "--home", str(self._home.path)]
+        command = [PYTHON, "-m", "cli", "--home", str(self._home.path)]
         if self._home.store_url != self._home.own_store_url():
             command += ["--store", self._home.store_url]
         command += ["--json", *_arguments(job, was_started, folder / RESULTS)]

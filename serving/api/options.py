@@ -17,18 +17,25 @@ class Limits:
     Attributes:
         body: bytes of a request without an image
         upload: bytes of a request with an image
+        header_seconds: how long a client may take to send the headers of a request
         body_seconds: how long a client may take to send a body
+        answer_seconds: how long a client may let an answer wait that it does not read
         query_seconds: how long a Cypher or SPARQL query may take
+        queries: queries that run at the same time; others wait as long as a query may take
         requests_per_second: of each token, or address without one, on average
         burst: requests that may come at once
-        connections: open connections, beyond which others are turned away with 503
+        connections: open connections; another one takes the place of the one that has been
+            without a request for longest, or is turned away with 503
         jobs: jobs that run at the same time; others wait
     """
 
     body: int = MIB
     upload: int = 25 * MIB
+    header_seconds: float = 15.0
     body_seconds: float = 30.0
+    answer_seconds: float = 60.0
     query_seconds: float = 10.0
+    queries: int = 4
     requests_per_second: float = 100.0
     burst: int = 200
     connections: int = 1000

@@ -35,6 +35,8 @@ RETRY_SECONDS = 5
 MAX_ERRORS = 20
 """Fields that a document of an invalid request names."""
 
+_UNREADABLE = "There was an error parsing the body"
+"""What FastAPI says of a body that is neither JSON nor a form."""
 _logger = logging.getLogger("catalograph.api")
 
 
@@ -141,6 +143,8 @@ def add_problem_handlers(app: FastAPI) -> None:
             detail = f"there is nothing at {request.url.path[:200]!r}: /docs lists what there is"
         elif error.status_code == 405:
             detail = f"{request.method[:20]} is not possible at {request.url.path[:200]!r}"
+        elif detail == _UNREADABLE:
+            detail = "the body cannot be read: check its syntax, its encoding (UTF-8) and its depth"
         return problem_response(request, error.status_code, detail, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)

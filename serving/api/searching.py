@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kg.home import Home
-from schema.errors import CatalographError, DataError, StoreError
+from schema.errors import CatalographError, DataError, StoreError, StoreUnavailableError
 from serving.search.encoders import Encoders
 from serving.search.index import catch_up, index_folder, index_home, newest_index
 from serving.search.opening import encode_items, encode_some, load_encoders
@@ -45,10 +45,12 @@ class ServedSearch:
     def searcher(self) -> tuple[Searcher, str]:
         """Return the search, brought up to date, and why it is stale if it is.
 
-        Raises DataError if there is no index.
+        Raises StoreUnavailableError if the index is not made yet, and DataError if it cannot be.
         """
         with self._lock:
             path = newest_index(self._folder)
+            if path is None and not self._stale:
+                raise StoreUnavailableError("the index is being made: try again in a moment")
             if path is None:
                 raise DataError(
                     "there is no index yet: the server makes one as soon as the catalogue has items"

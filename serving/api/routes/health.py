@@ -22,13 +22,25 @@ router = APIRouter(prefix="/v2", tags=["server"], responses=EVERYWHERE)
 metrics_router = APIRouter(tags=["server"])
 
 
+def _not_ready(model: str) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of an answer that is no problem, but what is ready and what is not.
+
+    Without a server that can answer, it is a problem after all.
+    """
+    found = documented(503)
+    schema = {"$ref": f"#/components/schemas/{model}"}
+    found[503]["content"]["application/json"] = {"schema": schema}
+    return found
+
+
 @router.get("/health/live")
-def live() -> Health:
+async def live() -> Health:
     """Say that the server answers."""
+    # It waits for no thread, however many requests wait for one.
     return Health(status="live")
 
 
-@router.get("/health/ready", responses={503: {"model": Health}})
+@router.get("/health/ready", responses=_not_ready("Health"))
 def ready(catalogue: Catalogue, response: Response) -> Health:
     """Say whether the graph can be read, and whether there is a model.
 
@@ -76,7 +88,7 @@ def model_metadata(catalogue: Catalogue, name: str, _: Reader) -> ModelSummary:
     return _summary(catalogue, name)
 
 
-@router.get("/models/{name}/ready", responses={503: {"model": Ready}})
+@router.get("/models/{name}/ready", responses=_not_ready("Ready"))
 def model_ready(catalogue: Catalogue, name: str, response: Response) -> Ready:
     """Say whether a model answers: 200 if it is the served one, 503 otherwise."""
     is_served = catalogue.model is not None and catalogue.model.name == name

@@ -23,6 +23,7 @@ from schema.proposals import (
 from serving.api.authentication import Caller, Reader, Reviewer
 from serving.api.catalogue import ServedCatalogue
 from serving.api.documents import (
+    MAX_NUMBER,
     BulkIn,
     DecisionOut,
     EditIn,
@@ -45,7 +46,6 @@ from serving.review.graph import rows_of_cells
 from serving.review.session import Review, ReviewReport
 
 router = APIRouter(prefix="/v2/proposals", tags=["review"], responses=EVERYWHERE)
-MAX_NUMBER = (1 << 63) - 1
 
 
 @router.get("")

@@ -25,7 +25,7 @@ def cypher(catalogue: Catalogue, given: QueryIn, _: Reader) -> QueryOut:
     """Run a Cypher query that only reads; time, rows and memory are limited."""
     limits = QueryLimits(given.max_rows, ANSWER_BYTES, MEMORY_BYTES)
     seconds = catalogue.options.limits.query_seconds
-    with catalogue.store() as store, _as_request():
+    with catalogue.querying(), catalogue.store() as store, _as_request():
         result = store.query(given.query, dict(given.params), seconds, limits)
     return QueryOut(columns=result.columns, rows=result.rows)
 
@@ -36,7 +36,7 @@ def sparql(catalogue: Catalogue, given: QueryIn, _: Reader) -> QueryOut:
     if given.params:
         raise ProblemError(422, "params: SPARQL takes none: write the values in the query")
     limits = QueryLimits(given.max_rows, ANSWER_BYTES, MEMORY_BYTES)
-    with catalogue.store() as store:
+    with catalogue.querying(), catalogue.store() as store:
         if not isinstance(store, SparqlQueryable):
             raise ProblemError(
                 400, f"{store.url} does not answer SPARQL: use /v2/cypher, or a store in RDF"

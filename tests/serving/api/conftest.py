@@ -78,15 +78,20 @@ def _of_run(run: str) -> Any:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A home whose model says of each word of a title that it is the value."""
-    made = make_home(tmp_path)
+    return made_home(tmp_path, monkeypatch)
+
+
+def made_home(folder: Path, patch: pytest.MonkeyPatch) -> Home:
+    """Make a home whose model is made."""
+    made = make_home(folder)
     (made.models / "made").mkdir()
-    monkeypatch.setattr("serving.home_completion.load_scorer", lambda home, model: _made(home))
-    monkeypatch.setattr("serving.home_completion.load_classifier", lambda scorer, home: None)
-    monkeypatch.setattr("serving.api.catalogue.find_model", lambda models, name: models / "made")
+    patch.setattr("serving.home_completion.load_scorer", lambda home, model: made_scorer(home))
+    patch.setattr("serving.home_completion.load_classifier", lambda scorer, home: None)
+    patch.setattr("serving.api.catalogue.find_model", lambda models, name: models / "made")
     return made
 
 
-def _made(home: Home) -> MadeScorer:
+def made_scorer(home: Home) -> MadeScorer:
     scorer = MadeScorer(home)
     scorer.about = {"preset": "made"}  # type: ignore[attr-defined]
     return scorer

@@ -21,8 +21,8 @@ from schema.proposals import (
     ProposalState,
 )
 from serving.api.catalogue import ServedCatalogue
+from serving.api.documents import MAX_NUMBER
 from serving.api.problems import ProblemError
-from serving.api.routes.proposals import MAX_NUMBER
 from serving.pages.rendering import with_query
 
 WAITING = "waiting"

@@ -28,7 +28,9 @@ _UNSPACED = (
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _RUNS = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
 _ACCENTS = re.compile("[\u0300-\u036f]")
-_CODE = re.compile(r"[^\W_]+(?:[-/_.+][^\W_]+)+")
+# It begins where a word does: tried at each letter of a long word, it would take the square of its
+# length.
+_CODE = re.compile(r"(?<![^\W_])[^\W_]+(?:[-/_.+][^\W_]+)+")
 _APOSTROPHES = re.compile("(?<=[^\\W\\d_])['\u2019](?=[^\\W\\d_])")
 
 

@@ -28,6 +28,7 @@ def test_init_creates_a_home(call: Call, tmp_path: Path) -> None:
     assert report == {
         "home": str(tmp_path / "shoes"),
         "store": f"ladybug:{tmp_path / 'shoes' / 'graph'}",
+        "ledger": f"sqlite:///{tmp_path / 'shoes' / 'ledger.sqlite'}",
     }
     assert call("--home", "shoes", "rejects").code == 0
 

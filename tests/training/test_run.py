@@ -146,7 +146,8 @@ def test_a_run_whose_worker_was_killed_says_how_to_go_on_and_does(home):
 
     def kill_workers(record):
         if isinstance(record, Step):
-            for child in multiprocessing.active_children():
+            # One alone: PyTorch raises at any place when the next one is gone as well.
+            for child in multiprocessing.active_children()[:1]:
                 child.kill()
 
     message = r"^one of 2 processes .* lost .*: continue with --resume --set workers=1$"

@@ -7,7 +7,7 @@ they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -115,6 +115,37 @@ class Catalogue:
     def decisions_without_effect(self) -> list[str]:
         """Return the tables of ``[decisions]`` that are about nothing in this catalogue."""
         return without_effect(self.ontology.decisions, self.snapshot, self.ontology, self.sources)
+
+
+@dataclass(frozen=True)
+class ItemRequest:
+    """An item as it is given, perhaps not as the catalogue has it, and what of it is asked.
+
+    Attributes:
+        item: the item
+        properties: those to complete; without any, those that apply to its category and that it
+            lacks
+        top_k: how many candidates of a cell are told
+        target_precision: takes the place of the general one of the ontology
+        rejected: by item and property, the values that a person has rejected of it
+        is_stored: whether items count that are the same product
+    """
+
+    item: ItemInput
+    properties: tuple[str, ...] = ()
+    top_k: int = 5
+    target_precision: float | None = None
+    rejected: Mapping[tuple[str, str], Collection[str]] = field(default_factory=dict)
+    is_stored: bool = False
+
+
+@dataclass(frozen=True)
+class PlannedItem:
+    """An item with the cells of it that are completed, which are those of a snapshot of its own."""
+
+    request: ItemRequest
+    snapshot: GraphSnapshot
+    plan: CellPlan
 
 
 @dataclass(frozen=True)
@@ -251,39 +282,85 @@ class HomeCompletion:
             catalogue.dependencies,
         )
 
-    def complete_item(
-        self,
-        item: ItemInput,
-        properties: tuple[str, ...] = (),
-        *,
-        top_k: int,
-        target_precision: float | None = None,
-        rejected: Mapping[tuple[str, str], Collection[str]] | None = None,
-        is_stored: bool = False,
-    ) -> tuple[list[Completion], CellPlan]:
+    def plan_item(self, request: ItemRequest) -> PlannedItem:
+        """Plan which cells of an item are completed.
+
+        Raises PropertyNotFoundError if a property is unknown, and UsageError if its category is
+        asked for and the model cannot tell it.
+        """
+        snapshot = snapshot_of(request.item)
+        items = (request.item.id,) if request.properties else ()
+        asked = AskedCells(items=items, properties=request.properties)
+        plan = plan_cells(asked, snapshot, self.asking, self.classifier)
+        return PlannedItem(request, snapshot, plan)
+
+    def complete_item(self, request: ItemRequest) -> tuple[list[Completion], CellPlan]:
         """Complete one item as it is given; return what was asked as well.
 
-        Without ``properties`` those are asked that apply to its category and that it lacks.
-        ``rejected`` are the values that a person has rejected of it. If it ``is_stored``, items
-        count that are the same product. Raises PropertyNotFoundError if a property is unknown.
+        Raises what :meth:`plan_item` does.
         """
-        snapshot = snapshot_of(item)
-        items = (item.id,) if properties else ()
-        asked = AskedCells(items=items, properties=properties)
-        plan = plan_cells(asked, snapshot, self.asking, self.classifier)
-        options = self.options(
-            plan,
-            top_k=top_k,
-            target_precision=target_precision,
-            snapshot=snapshot,
-            rejected=rejected or {},
+        planned = self.plan_item(request)
+        (found,) = self.complete_planned([planned])
+        return found, planned.plan
+
+    def complete_planned(self, planned: Sequence[PlannedItem]) -> list[list[Completion]]:
+        """Complete items of different ids, which takes less time together than one by one.
+
+        ``top_k`` of the first one counts for all.
+        """
+        if not planned:
+            return []
+        options = [self._options_of(each) for each in planned]
+        together = CompletionOptions(
+            planned[0].request.top_k,
+            limits_of=lambda cell: options[cell.item].limits_of(Cell(0, cell.property)),
+            withheld=Withheld(
+                self.adapted.removed,
+                {
+                    cell: values
+                    for each in planned
+                    for cell, values in each.request.rejected.items()
+                },
+            ),
+            not_filled={
+                Cell(place, cell.property)
+                for place, each in enumerate(planned)
+                for cell in each.plan.not_applying
+            },
         )
-        completions = complete_cells(self.scorer_of_cells, [item], plan.cells, options)
-        place = self.catalogue.same_items.places.get(item.id) if is_stored else None
+        cells = [
+            Cell(place, cell.property)
+            for place, each in enumerate(planned)
+            for cell in each.plan.cells
+        ]
+        items = [each.request.item for each in planned]
+        by_item: dict[str, list[Completion]] = {item.id: [] for item in items}
+        for completion in complete_cells(self.scorer_of_cells, items, cells, together):
+            by_item[completion.item].append(completion)
+        return [
+            self._settled(each, by_item[each.request.item.id], own)
+            for each, own in zip(planned, options, strict=True)
+        ]
+
+    def _options_of(self, planned: PlannedItem) -> CompletionOptions:
+        return self.options(
+            planned.plan,
+            top_k=planned.request.top_k,
+            target_precision=planned.request.target_precision,
+            snapshot=planned.snapshot,
+            rejected=planned.request.rejected,
+        )
+
+    def _settled(
+        self, planned: PlannedItem, found: Iterable[Completion], options: CompletionOptions
+    ) -> list[Completion]:
+        """Return an item's completions, some by the same product, none against another."""
+        request = planned.request
+        place = self.catalogue.same_items.places.get(request.item.id) if request.is_stored else None
         if place is not None:
-            completions = self._of_same_items(completions, options, place)
-        found = without_contradictions(completions, snapshot, self.catalogue.dependencies)
-        return list(found), plan
+            found = self._of_same_items(found, options, place)
+        dependencies = self.catalogue.dependencies
+        return list(without_contradictions(found, planned.snapshot, dependencies))
 
     def _of_same_items(
         self, completions: Iterable[Completion], options: CompletionOptions, place: int

@@ -40,12 +40,13 @@ from schema.terms import CATEGORY_SEPARATOR, Rank
 from serving.alignment.counts import CountedRecords
 from serving.alignment.index import counts_of_home
 from serving.alignment.records import Record, records_of_home
+from serving.api.batching import Batcher
 from serving.api.observing import Metrics
 from serving.api.options import ServeOptions
 from serving.api.searching import ServedSearch
 from serving.api.writing import Writer
 from serving.asking import CellPlan
-from serving.home_completion import HomeCompletion
+from serving.home_completion import HomeCompletion, ItemRequest
 from serving.loading import load_network
 from serving.results import Completion
 from serving.review.drifting import Drifting, find_drifts
@@ -177,6 +178,7 @@ class ServedCatalogue:
         # Each completion uses several cores; more at once only wait for each other, and keep
         # searches and decisions waiting.
         self._scoring = threading.Semaphore(max(1, (os.cpu_count() or 1) // 4))
+        self._batcher = Batcher()
         self._querying = threading.Semaphore(options.limits.queries)
         self._search = ServedSearch(home)
         self._network_lock = threading.Lock()
@@ -193,6 +195,7 @@ class ServedCatalogue:
         """Finish what is written, and release everything."""
         self._stop.set()
         self.writer.close()
+        self._batcher.close()
         for thread in self._threads:
             thread.join(timeout=WATCH_SECONDS)
         self._search.close()
@@ -312,16 +315,8 @@ class ServedCatalogue:
         """
         model = self.needed_model()
         stored, rejected = self._stored(model, item)
-        with self._scoring:
-            found, plan = model.completion.complete_item(
-                stored,
-                properties,
-                top_k=top_k,
-                target_precision=target_precision,
-                rejected=rejected,
-                is_stored=True,
-            )
-        return self._held_back(found, model), plan, model
+        request = ItemRequest(stored, properties, top_k, target_precision, rejected, is_stored=True)
+        return self._completed(model, request)
 
     def complete_new(
         self,
@@ -332,12 +327,15 @@ class ServedCatalogue:
         target_precision: float | None,
     ) -> tuple[list[Completion], CellPlan, ServedModel]:
         """Complete an item that is not stored. Raises PropertyNotFoundError for an unknown name."""
-        model = self.needed_model()
-        with self._scoring:
-            found, plan = model.completion.complete_item(
-                item, properties, top_k=top_k, target_precision=target_precision
-            )
-        return self._held_back(found, model), plan, model
+        request = ItemRequest(item, properties, top_k, target_precision)
+        return self._completed(self.needed_model(), request)
+
+    def _completed(
+        self, model: ServedModel, request: ItemRequest
+    ) -> tuple[list[Completion], CellPlan, ServedModel]:
+        planned = model.completion.plan_item(request)
+        found = self._batcher.complete(model.completion, planned)
+        return self._held_back(found, model), planned.plan, model
 
     def needed_model(self) -> ServedModel:
         """Return the model. Raises ModelError if there is none, or none yet."""

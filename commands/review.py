@@ -33,7 +33,7 @@ from schema.proposals import (
 
 if TYPE_CHECKING:
     from schema.ledger_proposals import ProposalRecords
-    from schema.proposals import Proposal, ProposalChange, ProposalRun
+    from schema.proposals import Proposal
     from serving.review.session import Review, ReviewReport
 
 SHOWN_TEXT = 40
@@ -137,6 +137,7 @@ def show(context: Context, targets: tuple[str, ...]) -> None:
       catalograph review show 15970 colour
     """
     from schema.ledger_proposals import ProposalRecords
+    from schema.proposals import step_document
     from serving.review.store_of_proposals import check_store
 
     home = context.home()
@@ -157,7 +158,7 @@ def show(context: Context, targets: tuple[str, ...]) -> None:
         "title": item.title if item else None,
         "images": list(item.images) if item else [],
         "stored": stored,
-        "history": [_step(change, run) for change, run in history],
+        "history": [step_document(change, run) for change, run in history],
     }
     lines = [
         f"{proposal.id}: {proposal.item}, {proposal.property}: {proposal.state}",
@@ -175,18 +176,6 @@ def show(context: Context, targets: tuple[str, ...]) -> None:
         ),
     ]
     context.emit(document, *lines)
-
-
-def _step(change: ProposalChange, run: ProposalRun) -> dict[str, Any]:
-    return {
-        "time": run.started,
-        "run": run.id,
-        "kind": str(run.kind),
-        "before": str(change.before),
-        "after": str(change.after),
-        "decided": list(change.decided),
-        "reviewer": change.reviewer or run.reviewer,
-    }
 
 
 @review.command()

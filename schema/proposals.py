@@ -325,6 +325,19 @@ class ProposalRun:
     pending: int = 0
 
 
+def step_document(change: ProposalChange, run: ProposalRun) -> dict[str, Any]:
+    """Return a change of a proposal, and the run that made it, as plain data."""
+    return {
+        "time": run.started,
+        "run": run.id,
+        "kind": str(run.kind),
+        "before": str(change.before),
+        "after": str(change.after),
+        "decided": list(change.decided),
+        "reviewer": change.reviewer or run.reviewer,
+    }
+
+
 class ProposalOrder(StrEnum):
     """The order of a list of proposals; those that were skipped come last in each."""
 

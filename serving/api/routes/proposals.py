@@ -13,12 +13,11 @@ from schema.ledger_proposals import ProposalRecords
 from schema.proposals import (
     OPEN,
     Proposal,
-    ProposalChange,
     ProposalFilter,
     ProposalOrder,
     ProposalOrigin,
-    ProposalRun,
     ProposalState,
+    step_document,
 )
 from serving.api.authentication import Caller, Reader, Reviewer
 from serving.api.catalogue import ServedCatalogue
@@ -276,7 +275,7 @@ def detail_of(catalogue: ServedCatalogue, proposal: Proposal) -> ProposalDetail:
             **_plain(proposal, cells.get(proposal.cell, ())),
             "title": None if entry is None else entry[0].title,
             "images": [] if entry is None else list(entry[0].images),
-            "history": [_step(change, run) for change, run in history],
+            "history": [step_document(change, run) for change, run in history],
         }
     )
 
@@ -301,18 +300,6 @@ def _plain(proposal: Proposal, current: Sequence[dict[str, Any]]) -> dict[str, A
     names = {"property": "field", "values": "proposed", "origin": "source", "state": "status"}
     document = {names.get(name, name): value for name, value in proposal.as_dict().items()}
     return {**document, "current": list(current), "etag": etag_of(proposal)}
-
-
-def _step(change: ProposalChange, run: ProposalRun) -> dict[str, Any]:
-    return {
-        "time": run.started,
-        "run": run.id,
-        "kind": str(run.kind),
-        "before": str(change.before),
-        "after": str(change.after),
-        "decided": list(change.decided),
-        "reviewer": change.reviewer or run.reviewer,
-    }
 
 
 def _number(text: str) -> int:

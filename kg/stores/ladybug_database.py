@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +58,7 @@ def open_database(
     """
     import ladybug
 
-    with ladybug_errors(path):
+    with _first_use(), ladybug_errors(path):
         return ladybug.Database(
             str(path),
             buffer_pool_size=buffer_pool_bytes,
@@ -65,6 +66,26 @@ def open_database(
             max_db_size=_address_space(path if read_only else None),
             checkpoint_threshold=min(LOG_LIMIT_BYTES, free_bytes(path.parent) // LOG_SHARE),
         )
+
+
+_first_lock = threading.Lock()
+_is_loaded = False
+
+
+@contextmanager
+def _first_use() -> Iterator[None]:
+    """Keep other threads from Ladybug while the first one makes it load its library.
+
+    It notes that it has tried to before it is done: a second thread would be told that there is no
+    library.
+    """
+    global _is_loaded
+    if _is_loaded:
+        yield
+        return
+    with _first_lock:
+        yield
+        _is_loaded = True
 
 
 def execute(connection: Any, text: str, params: dict[str, Any] | None = None) -> Any:

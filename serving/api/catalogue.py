@@ -32,6 +32,7 @@ from schema.errors import (
     ImageRefusedError,
     ItemNotFoundError,
     ModelError,
+    StoreLockedError,
     StoreUnavailableError,
     UsageError,
 )
@@ -44,7 +45,7 @@ from serving.api.batching import Batcher
 from serving.api.observing import Metrics
 from serving.api.options import ServeOptions
 from serving.api.searching import ServedSearch
-from serving.api.writing import Writer
+from serving.api.writing import LOCKED_SECONDS, RETRY_SECONDS, Writer
 from serving.asking import CellPlan
 from serving.home_completion import HomeCompletion, ItemRequest
 from serving.loading import load_network
@@ -204,7 +205,7 @@ class ServedCatalogue:
     @contextmanager
     def store(self) -> Iterator[GraphStore]:
         """Open the graph for reading, with all that is acknowledged."""
-        with self.home.store(read_only=True) as store:
+        with self._opened() as store:
             yield store
 
     @contextmanager
@@ -220,6 +221,17 @@ class ServedCatalogue:
             yield
         finally:
             self._querying.release()
+
+    def _opened(self) -> GraphStore:
+        """Open the graph, again while another request makes the first graph of the journal."""
+        deadline = time.monotonic() + LOCKED_SECONDS
+        while True:
+            try:
+                return self.home.store(read_only=True)
+            except StoreLockedError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(RETRY_SECONDS)
 
     def listing(self) -> Listing:
         """Return the items as lists show them, at most some seconds old."""

@@ -35,7 +35,8 @@ T = TypeVar("T")
 
 LOCKED_SECONDS = 5.0
 """How long a graph that is in use is waited for."""
-_RETRY_SECONDS = 0.02
+RETRY_SECONDS = 0.02
+"""How long until it is tried again."""
 FOLLOW_SECONDS = 1.0
 """Variants and the ontology follow so long after the last decision."""
 MAX_FOLLOW_SECONDS = 30.0
@@ -208,7 +209,7 @@ class Writer:
             except StoreLockedError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(_RETRY_SECONDS)
+                time.sleep(RETRY_SECONDS)
 
     def _follow(self, decisions: _Unfollowed) -> None:
         """Let variants and the ontology follow decisions, and let proposals expire by that."""

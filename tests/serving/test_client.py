@@ -53,6 +53,7 @@ def test_items_are_completed_and_found(client, tmp_path):
     from PIL import Image
 
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    client.wait_until_ready()
     assert client.model()["name"] == "fake"
     assert client.complete("4", ["colour"])["completions"][0]["property"] == "colour"
     new = client.complete_new({"title": "red"}, ["colour"], images=[tmp_path / "a.png"])

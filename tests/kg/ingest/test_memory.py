@@ -1,5 +1,6 @@
 """Memory stays flat: what an ingest takes does not depend on the size of the source."""
 
+import gc
 import json
 import tracemalloc
 from functools import partial
@@ -51,9 +52,14 @@ def test_a_source_of_four_times_the_size_takes_no_more(tmp_path, monkeypatch, fo
         path = tmp_path / f"items.{format}"
         _write(path, format, count)
         sizes.append(path.stat().st_size)
-        tracemalloc.start()
-        report = ingest(home, [path], dry_run=True)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        assert report.stored == count
+        found = []
+        # The lower of two: a thread that an earlier test left may allocate something meanwhile.
+        for _ in range(2):
+            gc.collect()
+            tracemalloc.start()
+            report = ingest(home, [path], dry_run=True)
+            found.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+            assert report.stored == count
+        peaks.append(min(found))
     assert peaks[2] - peaks[1] < (sizes[2] - sizes[1]) / 4

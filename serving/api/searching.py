@@ -49,47 +49,54 @@ class ServedSearch:
         """
         with self._lock:
             path = newest_index(self._folder)
-            if path is None and not self._stale:
-                raise StoreUnavailableError("the index is being made: try again in a moment")
             if path is None:
-                raise DataError(
-                    "there is no index yet: the server makes one as soon as the catalogue has items"
-                )
-            changed: tuple[str, ...] = ()
+                raise self._missing()
             if time.monotonic() - self._looked > CATCH_UP_SECONDS:
-                freshness = catch_up(self._home, path)
-                self._stale = freshness.stale
-                changed = tuple(freshness.items)
-                self._looked = time.monotonic()
-            folders = EncoderFolders.read(self._folder)
-            if self._opened is None or self._opened.folders != folders:
-                self._open(folders)
-            assert self._opened is not None
-            if changed:
-                self._encode(changed, self._opened.encoders)
-            return self._opened.searcher, self._stale
+                self._catch_up(path)
+            return self._current().searcher, self._stale
 
-    def _open(self, folders: EncoderFolders) -> None:
-        encoders = load_encoders(self._home, folders, images=True)
-        if self._opened is not None:
-            # Requests may be using it.
-            self._former.append(self._opened.searcher)
-        searcher = Searcher(self._folder, self._home.ontology_or_none(), encoders)
-        self._opened = _Opened(folders, encoders, searcher)
+    def _missing(self) -> StoreUnavailableError | DataError:
+        """Return why there is no index: it is being made, or cannot be."""
+        if self._stale:
+            return DataError(f"there is no index yet: {self._stale}")
+        return StoreUnavailableError("the index is being made: try again in a moment")
 
-    def _encode(self, changed: tuple[str, ...], encoders: Encoders) -> None:
-        try:
-            encode_some(self._home, encoders, changed)
-        except StoreError as error:
-            # Another process encodes them just now: until then words find them.
-            self._stale = self._stale or str(error)
+    def _current(self) -> _Opened:
+        """Return the search, opened anew if `index` has given it other encoders."""
+        folders = EncoderFolders.read(self._folder)
+        opened = self._opened
+        if opened is None or opened.folders != folders:
+            if opened is not None:
+                # Requests may be using it.
+                self._former.append(opened.searcher)
+            encoders = load_encoders(self._home, folders, images=True)
+            searcher = Searcher(self._folder, self._home.ontology_or_none(), encoders)
+            opened = _Opened(folders, encoders, searcher)
+            self._opened = opened
+        return opened
+
+    def _catch_up(self, path: Path) -> bool:
+        """Index and encode the few items that have changed; return whether that was enough."""
+        freshness = catch_up(self._home, path)
+        self._looked = time.monotonic()
+        self._stale = freshness.stale
+        if freshness.items:
+            try:
+                encode_some(self._home, self._current().encoders, tuple(freshness.items))
+            except StoreError as error:
+                # Another process encodes them just now: until then words find them.
+                self._stale = self._stale or str(error)
+        return not freshness.stale
 
     def maintain(self) -> None:
         """Make the index if there is none, and make it anew where it cannot catch up."""
         try:
             path = newest_index(self._folder)
-            if path is not None and not catch_up(self._home, path).stale:
-                return
+            if path is not None:
+                with self._lock:
+                    is_current = self._catch_up(path)
+                if is_current:
+                    return
             items = index_home(self._home).items
             folders = EncoderFolders.read(self._folder)
             if path is None and folders == EncoderFolders() and items <= MAX_OWN_IMAGES:
@@ -97,6 +104,7 @@ class ServedSearch:
                 folders = EncoderFolders(image=Path(BUILT_IN))
                 folders.write(self._folder)
             encode_items(self._home, load_encoders(self._home, folders, everything=True))
+            self._stale = ""
         except CatalographError as error:
             # Such as a catalogue without items: there is nothing to search for.
             self._stale = str(error)

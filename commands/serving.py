@@ -11,7 +11,7 @@ from commands.base import Command, Context, FiniteRange, Group, pass_context, ta
 from commands.loading import model_option
 from schema.errors import UsageError
 
-NEEDED = ("fastapi", "uvicorn", "prometheus_client", "multipart")
+NEEDED = ("django_htmx", "fastapi", "uvicorn", "prometheus_client", "multipart")
 """The packages of the extra ``[serve]``."""
 
 

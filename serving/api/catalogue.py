@@ -37,7 +37,7 @@ from schema.errors import (
     UsageError,
 )
 from schema.ledger_proposals import ProposalRecords
-from schema.terms import CATEGORY_SEPARATOR, Rank
+from schema.terms import CATEGORY_SEPARATOR, Item, Rank, Statement
 from serving.alignment.counts import CountedRecords
 from serving.alignment.index import counts_of_home
 from serving.alignment.records import Record, records_of_home
@@ -51,9 +51,7 @@ from serving.home_completion import HomeCompletion, ItemRequest
 from serving.loading import load_network
 from serving.results import Completion
 from serving.review.drifting import Drifting, find_drifts
-from serving.search.index import (
-    read_items,
-)
+from serving.search.index import read_items
 
 if TYPE_CHECKING:
     from fusion.inference.scorer import CellScorer
@@ -176,10 +174,10 @@ class ServedCatalogue:
         self._listing: Listing | None = None
         self._listed = -WATCH_SECONDS
         self._loading = threading.Lock()
-        # Each completion uses several cores; more at once only wait for each other, and keep
-        # searches and decisions waiting.
-        self._scoring = threading.Semaphore(max(1, (os.cpu_count() or 1) // 4))
         self._batcher = Batcher()
+        # A network uses several cores; more queries at once only wait for each other, and keep
+        # searches and decisions waiting.
+        self._matching = threading.Semaphore(max(1, (os.cpu_count() or 1) // 4))
         self._querying = threading.Semaphore(options.limits.queries)
         self._search = ServedSearch(home)
         self._network_lock = threading.Lock()
@@ -203,12 +201,6 @@ class ServedCatalogue:
         self.ledger.close()
 
     @contextmanager
-    def store(self) -> Iterator[GraphStore]:
-        """Open the graph for reading, with all that is acknowledged."""
-        with self._opened() as store:
-            yield store
-
-    @contextmanager
     def querying(self) -> Iterator[None]:
         """Wait until a query may run. Raises StoreUnavailableError if others take too long."""
         limits = self.options.limits
@@ -222,8 +214,11 @@ class ServedCatalogue:
         finally:
             self._querying.release()
 
-    def _opened(self) -> GraphStore:
-        """Open the graph, again while another request makes the first graph of the journal."""
+    def store(self) -> GraphStore:
+        """Open the graph for reading, with all that is acknowledged.
+
+        It is tried again while another request makes the first graph of the journal.
+        """
         deadline = time.monotonic() + LOCKED_SECONDS
         while True:
             try:
@@ -233,17 +228,24 @@ class ServedCatalogue:
                     raise
                 time.sleep(RETRY_SECONDS)
 
+    def item(self, id: str) -> tuple[Item, list[Statement]]:
+        """Return an item with its statements. Raises ItemNotFoundError if there is none."""
+        with self.store() as store:
+            return _found(store, id)
+
     def listing(self) -> Listing:
         """Return the items as lists show them, at most some seconds old."""
         with self._listing_lock:
-            if time.monotonic() - self._listed > WATCH_SECONDS:
-                with self.store() as store:
-                    revision = store.revision()
-                if self._listing is None or not revision or revision != self._listing.revision:
-                    self._listing = Listing(self.home.snapshot(), revision)
-                self._listed = time.monotonic()
-            assert self._listing is not None
-            return self._listing
+            listing = self._listing
+            if listing is not None and time.monotonic() - self._listed <= WATCH_SECONDS:
+                return listing
+            with self.store() as store:
+                revision = store.revision()
+            if listing is None or not revision or revision != listing.revision:
+                listing = Listing(self.home.snapshot(), revision)
+            self._listing = listing
+            self._listed = time.monotonic()
+            return listing
 
     def graph_runs(self) -> dict[str, RunSummary]:
         """Return the runs that changed the graph; what is known of it already is not read again."""
@@ -260,9 +262,11 @@ class ServedCatalogue:
         """Return those of some items whose first image can be shown."""
         with self.store() as store:
             rows = store.rows_about(list(ids)).items
-        return {
-            id for id, row in rows.items() if row["images"] and self.images_there(row["images"][:1])
-        }
+        return {id for id, row in rows.items() if self.shows_image(row["images"])}
+
+    def shows_image(self, images: Sequence[str] | None) -> bool:
+        """Return whether the first image of an item can be shown."""
+        return bool(images and self.images_there(images[:1]))
 
     def images_there(self, images: Sequence[str]) -> list[int]:
         """Return the numbers of those images of an item that :meth:`thumbnail` may show."""
@@ -371,11 +375,8 @@ class ServedCatalogue:
         """
         catalogue = model.completion.catalogue
         with self.store() as store:
-            entry = store.item(id)
-            if entry is None:
-                raise ItemNotFoundError(f"no item {id!r}: ids are those of the source's id column")
+            item, statements = _found(store, id)
             (read,) = read_items(store, catalogue.ontology, [id])
-        item, statements = entry
         rejected: dict[tuple[str, str], set[str]] = {}
         for statement in statements:
             if statement.rank is Rank.REJECTED:
@@ -415,7 +416,7 @@ class ServedCatalogue:
         model = self.needed_model()
         network = self._network_of(model)
         candidate = model.completion.catalogue.items.named(item)
-        with self._scoring:
+        with self._matching:
             score = round(float(network.match(text, [candidate])[0]), 4)
         return {"item": item, "score": score, "title": candidate.title, "model": model.name}
 
@@ -473,7 +474,8 @@ class ServedCatalogue:
 
     def _load(self, name: str | None) -> ServedModel:
         folder = find_model(self.home.models, champion_or(self.home, name)).resolve()
-        completion = HomeCompletion.open(self.home, name)
+        # By its folder: the champion may be another one by now.
+        completion = HomeCompletion.open(self.home, str(folder))
         return ServedModel(folder, completion, self._drifting(completion), time.time())
 
     def _drifting(self, completion: HomeCompletion) -> Drifting:
@@ -487,3 +489,15 @@ class ServedCatalogue:
             self.metrics.model_seconds.clear()
             self.metrics.model_seconds.labels(model.name).set(model.loaded)
             _logger.info("model %s is served", model.name)
+
+
+def unknown_item(id: str) -> ItemNotFoundError:
+    """Return the error that there is no such item."""
+    return ItemNotFoundError(f"no item {id!r}: ids are those of the source's id column")
+
+
+def _found(store: GraphStore, id: str) -> tuple[Item, list[Statement]]:
+    entry = store.item(id)
+    if entry is None:
+        raise unknown_item(id)
+    return entry

@@ -11,7 +11,7 @@ from kg.drawing.ego import ego_graph, neighbourhood
 from kg.drawing.render import EgoDrawing
 from kg.item_document import item_document
 from kg.stores.history import history_of
-from schema.errors import CatalographError, ItemNotFoundError
+from schema.errors import CatalographError
 from schema.proposals import OPEN, Proposal, ProposalFilter
 from schema.terms import Item
 from serving.api.authentication import Reader
@@ -87,11 +87,7 @@ def items(
 @router.get("/items/{item_id}")
 def item(request: Request, catalogue: Catalogue, who: Reader, item_id: ItemId) -> Response:
     """Show an item."""
-    with catalogue.store() as store:
-        entry = store.item(item_id)
-    if entry is None:
-        raise _unknown(item_id)
-    found, statements = entry
+    found, statements = catalogue.item(item_id)
     document = item_document(catalogue.home, found, statements[:MAX_STATEMENTS])
     waiting = catalogue.records.find(ProposalFilter(item=item_id, states=OPEN), limit=100)
     return render(
@@ -138,11 +134,8 @@ def history(
 @router.get("/items/{item_id}/around")
 def around(request: Request, catalogue: Catalogue, who: Reader, item_id: ItemId) -> Response:
     """Return a drawing of an item with its values and the items that share most of them."""
+    found, statements = catalogue.item(item_id)
     with catalogue.store() as store:
-        entry = store.item(item_id)
-        if entry is None:
-            raise _unknown(item_id)
-        found, statements = entry
         graph = ego_graph(found, statements, neighbourhood(store, found, statements))
     drawing: Drawing = drawing_of(EgoDrawing.of(graph, catalogue.home.image_files()))
     return render(request, "item_around.html.j2", who, drawing=drawing)
@@ -171,7 +164,7 @@ def ask(
         elif completed and completed[0].reason is not None:
             context["why_none"] = f"The model is not asked: {completed[0].reason.value}."
         else:
-            reasons = ", ".join(map(str, getattr(plan, "not_asked", {})))
+            reasons = ", ".join(map(str, plan.not_asked))
             context["why_none"] = f"The model has no answer. {reasons}"
     except CatalographError as error:
         context["why_none"] = str(error)
@@ -196,18 +189,13 @@ def _listed(catalogue: ServedCatalogue, ids: list[str], missing: str) -> list[Li
     found = []
     for id in ids:
         row = rows.get(id, {})
-        images = row.get("images") or []
         found.append(
             ListedItem(
                 id,
                 row.get("title") or id,
                 row.get("category") or "",
-                bool(images) and 0 in catalogue.images_there(images[:1]),
+                catalogue.shows_image(row.get("images")),
                 proposals.get(id),
             )
         )
     return found
-
-
-def _unknown(id: str) -> ItemNotFoundError:
-    return ItemNotFoundError(f"no item {id!r}: ids are those of the source's id column")

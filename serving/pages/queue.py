@@ -166,7 +166,6 @@ class ReviewQueue:
         query = self.query
         if not query.category:
             return self._records.find(query.as_filter(), query.chosen_order, limit, after)
-        start = 0
         if after is not None:
             everything = self._all(replace(query.as_filter(), states=()))
             places = {each.id: place for place, each in enumerate(everything)}
@@ -174,7 +173,7 @@ class ReviewQueue:
             wanted = {each.id for each in self._cells}
             ids = [each.id for each in everything[place + 1 :] if each.id in wanted][:limit]
         else:
-            ids = [each.id for each in self._cells[start : start + limit]]
+            ids = [each.id for each in self._cells[:limit]]
         found = self._records.get(ids)
         return [found[id] for id in ids if id in found]
 

@@ -457,9 +457,8 @@ def _with_items(catalogue: ServedCatalogue, proposals: list[Proposal]) -> list[R
     rows = []
     for each in proposals:
         item = items.get(each.item, {})
-        images = item.get("images") or []
-        is_there = bool(images) and 0 in catalogue.images_there(images[:1])
-        rows.append(Row(each, etag_of(each), item.get("title") or "", is_there))
+        has_image = catalogue.shows_image(item.get("images"))
+        rows.append(Row(each, etag_of(each), item.get("title") or "", has_image))
     return rows
 
 
@@ -528,11 +527,5 @@ def _neighbours(catalogue: ServedCatalogue, proposal: Proposal) -> list[Neighbou
     else:
         filters = Filters(tuple((proposal.property, value) for value in proposal.values))
     hits = searcher.similar(proposal.item, NEIGHBOURS, filters).hits
-    with catalogue.store() as store:
-        items = store.rows_about([each.item for each in hits]).items if hits else {}
-    found = []
-    for hit in hits:
-        images = items.get(hit.item, {}).get("images") or []
-        is_there = bool(images) and 0 in catalogue.images_there(images[:1])
-        found.append(Neighbour(hit.item, hit.title or hit.item, is_there))
-    return found
+    with_image = catalogue.with_images(hit.item for hit in hits)
+    return [Neighbour(hit.item, hit.title or hit.item, hit.item in with_image) for hit in hits]

@@ -9,6 +9,7 @@ from fastapi import Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from schema.errors import UsageError
+from schema.tokens import Scope
 from serving.api.authentication import Admin, Reader, Reviewer
 from serving.api.documents import RunOut
 from serving.api.jobs import Jobs
@@ -47,7 +48,7 @@ def runs(request: Request, catalogue: Catalogue, who: Reader, after: Cursor = No
         runs=shown,
         count=len(every),
         next=cursor_of(shown[-1].run) if start + SHOWN < len(every) else None,
-        can_serve="admin" in who.scopes,
+        can_serve=Scope.ADMIN in who.scopes,
         changes_of=changes_of,
     )
 

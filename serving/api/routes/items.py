@@ -15,10 +15,9 @@ from kg.item_writing import WrittenItem, write_item
 from kg.stores.history import history_of
 from kg.stores.protocol import GraphStore
 from kg.stores.tables import item_from_row, statements_from_rows
-from schema.errors import ItemNotFoundError
 from schema.terms import Item, Statement, StatementReference
 from serving.api.authentication import Reader, Writer
-from serving.api.catalogue import IMAGE_SIZE, ServedCatalogue
+from serving.api.catalogue import IMAGE_SIZE, ServedCatalogue, unknown_item
 from serving.api.documents import (
     ChangeOut,
     Id,
@@ -106,11 +105,7 @@ def create_item(
 @router.get("/{item_id}")
 def get_item(catalogue: Catalogue, item_id: ItemId, _: Reader, response: Response) -> ItemOut:
     """Return an item with its statements; the ETag is for If-Match."""
-    with catalogue.store() as store:
-        entry = store.item(item_id)
-    if entry is None:
-        raise _unknown(item_id)
-    document = item_document(catalogue.home, *entry)
+    document = item_document(catalogue.home, *catalogue.item(item_id))
     response.headers["ETag"] = etag_of(document)
     return ItemOut(**document)
 
@@ -134,7 +129,7 @@ def replace_item(
         if entry is not None:
             check_version(request, etag_of(entry), entry)
         elif request.headers.get("if-match") is not None:
-            raise _unknown(item_id)
+            raise unknown_item(item_id)
         return _write(home, item_id, given, source)
 
     return _written(item_id, catalogue.writer.change(put))
@@ -147,7 +142,7 @@ def delete_item(catalogue: Catalogue, item_id: ItemId, request: Request, _: Writ
     def delete(home: Home) -> dict[str, Any]:
         entry = _stored(home, item_id)
         if entry is None:
-            raise _unknown(item_id)
+            raise unknown_item(item_id)
         check_version(request, etag_of(entry), entry)
         return delete_items(home, [item_id]).as_dict()
 
@@ -157,11 +152,7 @@ def delete_item(catalogue: Catalogue, item_id: ItemId, request: Request, _: Writ
 @router.get("/{item_id}/statements")
 def item_statements(catalogue: Catalogue, item_id: ItemId, _: Reader) -> list[StatementDetail]:
     """Return the statements about an item with the provenance of each."""
-    with catalogue.store() as store:
-        entry = store.item(item_id)
-    if entry is None:
-        raise _unknown(item_id)
-    return [_detail(each) for each in entry[1]]
+    return [_detail(each) for each in catalogue.item(item_id)[1]]
 
 
 @router.get("/{item_id}/history")
@@ -170,7 +161,7 @@ def item_history(catalogue: Catalogue, item_id: ItemId, _: Reader) -> list[Chang
     with catalogue.store() as store:
         changes = history_of(store, item_id)
         if not changes and store.item(item_id) is None:
-            raise _unknown(item_id)
+            raise unknown_item(item_id)
     return [ChangeOut(**asdict(each)) for each in changes]
 
 
@@ -195,11 +186,8 @@ def image_response(
 
     So only pixels get to a browser: neither scripts of an SVG nor what else a file may hold.
     """
-    with catalogue.store() as store:
-        entry = store.item(item_id)
-    if entry is None:
-        raise _unknown(item_id)
-    images = entry[0].images
+    item, _ = catalogue.item(item_id)
+    images = item.images
     if not 0 <= number < len(images):
         raise ProblemError(404, f"item {item_id!r} has {len(images):,} images, and none {number}")
     data = catalogue.thumbnail(images[number], size)
@@ -246,10 +234,6 @@ def _documents(home: Home, store: GraphStore, ids: list[str]) -> list[dict[str, 
         for id in ids
         if id in rows.items
     ]
-
-
-def _unknown(id: str) -> ItemNotFoundError:
-    return ItemNotFoundError(f"no item {id!r}: ids are those of the source's id column")
 
 
 def _write(home: Home, id: str, given: ItemIn, source: str) -> WrittenItem:

@@ -6,13 +6,12 @@ Nobody waits for others: what has come in while a batch was computed is the next
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from schema.errors import StoreUnavailableError
+from serving.api.inbox import Inbox
 from serving.home_completion import HomeCompletion, PlannedItem
 from serving.results import Completion
 
@@ -35,8 +34,7 @@ class Batcher:
     """Completes items in a thread of its own, those that wait together."""
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[_Asked | None] = queue.Queue(WAITING)
-        self._is_closed = False
+        self._inbox: Inbox[_Asked] = Inbox(WAITING, "items wait to be completed")
         self._thread = threading.Thread(target=self._run, name="catalograph-completer", daemon=True)
         self._thread.start()
 
@@ -46,27 +44,17 @@ class Batcher:
         Raises what completing it raises, and StoreUnavailableError if too many wait already.
         """
         asked = _Asked(completion, planned)
-        try:
-            if self._is_closed:
-                raise queue.Full
-            self._queue.put_nowait(asked)
-        except queue.Full:
-            raise StoreUnavailableError(
-                f"{WAITING} items wait already to be completed, or the server stops: try again"
-            ) from None
+        self._inbox.put(asked)
         return asked.done.result()
 
     def close(self) -> None:
         """Complete what waits, and refuse others."""
-        self._is_closed = True
-        self._queue.put(None)
+        self._inbox.close()
         self._thread.join()
 
     def _run(self) -> None:
         while True:
-            waiting = [self._queue.get()]
-            while len(waiting) < TOGETHER and not self._queue.empty():
-                waiting.append(self._queue.get())
+            waiting = self._inbox.take(TOGETHER)
             asked = [each for each in waiting if each is not None]
             for group in groups_of(asked):
                 _complete(group)

@@ -11,7 +11,6 @@ does it.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -25,9 +24,9 @@ from kg.source_order import bring_up_to_date
 from schema.errors import (
     ProposalConflictError,
     StoreLockedError,
-    StoreUnavailableError,
     UsageError,
 )
+from serving.api.inbox import Inbox
 from serving.api.problems import ProblemError
 from serving.review.session import Review, ReviewReport, open_review
 
@@ -88,8 +87,7 @@ class Writer:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._queue: queue.Queue[_Work | None] = queue.Queue(WAITING)
-        self._is_closed = False
+        self._inbox: Inbox[_Work] = Inbox(WAITING, "changes wait")
         self._stack = ExitStack()
         self._review: Review | None = None
         self._unfollowed: _Unfollowed | None = None
@@ -119,29 +117,20 @@ class Writer:
 
     def _call(self, function: Callable[..., T], *, needs_review: bool) -> T:
         work = _Work(function, needs_review, Future())
-        try:
-            if self._is_closed:
-                raise queue.Full
-            self._queue.put_nowait(work)
-        except queue.Full:
-            raise StoreUnavailableError(
-                f"{WAITING} changes wait already, or the server stops: try again later"
-            ) from None
+        self._inbox.put(work)
         return work.done.result()
 
     def close(self) -> None:
         """Make the changes that wait, and refuse others."""
-        self._is_closed = True
-        self._queue.put(None)
+        self._inbox.close()
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            works = self._next()
-            if works is None:
-                if self._unfollowed is not None:
-                    self._follow(self._unfollowed)
-                return
+        is_ending = False
+        while not is_ending:
+            waiting = self._inbox.take(TOGETHER, self._patience())
+            works = [each for each in waiting if each is not None]
+            is_ending = len(works) < len(waiting)
             done = [(work, self._outcome(work)) for work in works]
             self._publish()
             for work, outcome in done:
@@ -149,31 +138,15 @@ class Writer:
                     work.done.set_exception(outcome.error)
                 else:
                     work.done.set_result(outcome)
-            if self._unfollowed is not None and time.monotonic() >= self._unfollowed.due:
-                self._follow(self._unfollowed)
+            decisions = self._unfollowed
+            if decisions is not None and (is_ending or time.monotonic() >= decisions.due):
+                self._follow(decisions)
 
-    def _next(self) -> list[_Work] | None:
-        """Wait for changes and return all that wait; None if the server stops.
-
-        None at all if decisions are to be followed meanwhile.
-        """
-        timeout = None
-        if self._unfollowed is not None:
-            timeout = max(0.0, self._unfollowed.due - time.monotonic())
-        works: list[_Work] = []
-        try:
-            while len(works) < TOGETHER:
-                work = self._queue.get(timeout=timeout) if not works else self._queue.get_nowait()
-                if work is None:
-                    if not works:
-                        return None
-                    # Stop after these.
-                    self._queue.put(None)
-                    break
-                works.append(work)
-        except queue.Empty:
-            pass
-        return works
+    def _patience(self) -> float | None:
+        """Return how many seconds changes are waited for; None for ever."""
+        if self._unfollowed is None:
+            return None
+        return max(0.0, self._unfollowed.due - time.monotonic())
 
     def _outcome(self, work: _Work) -> Any:
         """Make a change, and return what it returns, or its failure."""

@@ -65,7 +65,7 @@ def test_changes_are_made_in_order(writer):
     for number in range(1, 6):
         threads.append(threading.Thread(target=change, args=(number,)))
         threads[-1].start()
-        while writer._queue.qsize() < number:
+        while writer._inbox._queue.qsize() < number:
             time.sleep(0.001)
     go_on.set()
     for each in threads:
@@ -116,7 +116,7 @@ def test_closing_makes_what_waits_and_refuses_others(small):
     done = []
     thread = threading.Thread(target=lambda: done.append(writer.decide(accepting(1)).changed))
     thread.start()
-    while not done and writer._queue.empty() and thread.is_alive():
+    while not done and writer._inbox._queue.empty() and thread.is_alive():
         time.sleep(0.001)
     writer.close()
     thread.join()
@@ -130,7 +130,7 @@ def test_closing_makes_what_waits_and_refuses_others(small):
 def test_too_many_changes_are_refused(writer, monkeypatch):
     begun = threading.Event()
     go_on = threading.Event()
-    writer._queue.maxsize = 2
+    writer._inbox._queue.maxsize = 2
 
     def block(home):
         begun.set()
@@ -142,7 +142,7 @@ def test_too_many_changes_are_refused(writer, monkeypatch):
     waiting = [threading.Thread(target=writer.change, args=(lambda home: None,)) for _ in range(2)]
     for each in waiting:
         each.start()
-    while writer._queue.qsize() < 2:
+    while writer._inbox._queue.qsize() < 2:
         time.sleep(0.001)
     with pytest.raises(StoreUnavailableError, match="wait already"):
         writer.change(lambda home: None)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import multiprocessing
 import re
 import signal
+import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 
 import numpy as np
 import torch
@@ -192,8 +195,8 @@ def prefetch_batches(
     each batch is built in this process. A GPU receives each batch while it works on the one before,
     as one copy from page-locked memory.
 
-    Raises CatalographError if a batch cannot be built. A worker process that ends makes PyTorch
-    raise an error anywhere in this process; see :func:`explained_worker_failures`.
+    Raises CatalographError if a batch cannot be built, and TrainingError if a worker process was
+    lost.
     """
     if workers == 0 and device.type == "cpu":
         for request in requests:
@@ -231,9 +234,17 @@ def _packed_by_workers(
         prefetch_factor=PREFETCHED_BATCHES,
         pin_memory=pinned,
     )
+    others = multiprocessing.active_children()
+    with _signal_of_children_as_before():
+        batches = iter(loader)
+    processes = [each for each in multiprocessing.active_children() if each not in others]
     # Every buffer that the workers use stays mapped, because it comes again.
     mapped: deque[Tensor | None] = deque(maxlen=workers * SHARED_BUFFERS)
-    for received in loader:
+    while True:
+        with explained_worker_failures(processes):
+            received = next(batches, None)
+        if received is None:
+            return
         if isinstance(received, CatalographError):
             raise received
         # With ``pinned`` a thread of the DataLoader has already copied it.
@@ -273,39 +284,49 @@ def _start_worker(worker: int) -> None:
 
 
 @contextmanager
-def explained_worker_failures(workers: int) -> Iterator[None]:
+def _signal_of_children_as_before() -> Iterator[None]:
+    """Undo that a DataLoader answers the signal of a child's end by an error.
+
+    It would be raised wherever this process happens to be: in the middle of a step, or while a
+    checkpoint is written or a lock released. Without it, the end of a worker is noticed where its
+    batch is awaited.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        # Only the main thread can set it, which is where a DataLoader does, too.
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, before)
+
+
+@contextmanager
+def explained_worker_failures(workers: Sequence[BaseProcess]) -> Iterator[None]:
     """Turn PyTorch's errors about a worker process that ended into a TrainingError.
 
-    PyTorch raises them when a batch is awaited, or when the signal of the child's end arrives,
-    which may be in the middle of a step.
+    They are raised while a batch is awaited, or were received in part.
     """
     try:
         yield
     except RuntimeError as error:
-        found = _WORKER_ENDED.search(str(error))
-        if not workers or found is None:
+        if _WORKER_ENDED.search(str(error)) is None:
             raise
-        raise _worker_lost(workers, found["signal"] or "it ended unexpectedly") from None
-    except (ConnectionError, EOFError) as error:
-        # It ended while a batch of its was being received.
-        if not workers:
-            raise
-        raise _worker_lost(workers, str(error) or "it ended unexpectedly") from None
+        raise _worker_lost(workers) from None
+    except (ConnectionError, EOFError):
+        raise _worker_lost(workers) from None
 
 
-def _worker_lost(workers: int, reason: str) -> TrainingError:
+def _worker_lost(workers: Sequence[BaseProcess]) -> TrainingError:
+    codes = [each.exitcode for each in workers]
+    killed = next((-code for code in codes if code is not None and code < 0), None)
+    reason = "it ended unexpectedly" if killed is None else signal.strsignal(killed)
     return TrainingError(
-        f"one of {workers} processes that prepare batches was lost ({reason}), probably for "
-        f"want of memory: continue with --resume --set workers={workers - 1}"
+        f"one of {len(workers)} processes that prepare batches was lost ({reason}), probably for "
+        f"want of memory: continue with --resume --set workers={len(workers) - 1}"
     )
 
 
-def tells_of_lost_worker(error: RuntimeError) -> bool:
-    """Return whether an error is PyTorch's about a worker process that ended."""
-    return _WORKER_ENDED.search(str(error)) is not None
-
-
 _WORKER_ENDED = re.compile(
-    r"DataLoader worker \(pid.*?(killed by signal: (?P<signal>[\w ]+)|exited unexpectedly)"
+    r"DataLoader worker \(pid.*?(killed by signal|exited unexpectedly)"
     r"|Pin memory thread exited unexpectedly"
 )

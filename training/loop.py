@@ -21,7 +21,7 @@ from training.gradient import (
     compute_gradient,
     reduce_report,
 )
-from training.loader import explained_worker_failures, prefetch_batches
+from training.loader import prefetch_batches
 from training.objectives.joint import LossReport
 from training.optim import learning_rate, step_if_finite
 from training.records import ReportCallback, Step, TrainingWarning, Validated
@@ -44,7 +44,7 @@ def run_loop(run: Run, report: ReportCallback) -> bool:
     progress = run.progress
     meter = Meter()
     enter_stage(run, progress.stage)
-    with StopSignal() as stop, explained_worker_failures(run.workers):
+    with StopSignal() as stop:
         run.asked_to_stop = lambda: stop.requested
         for batch in prefetch_batches(run.batches, run.requests(), run.workers, run.device):
             # A batch that was prepared ahead may come after the minutes are over.

@@ -28,7 +28,6 @@ from torch.distributed.rendezvous import rendezvous
 
 from schema.errors import TrainingError
 from schema.terminal import printable_line
-from training.loader import tells_of_lost_worker
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -462,13 +461,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _may_be_of_collective(error: BaseException) -> bool:
-    """Return whether an error may be what PyTorch says if another process is gone.
-
-    PyTorch raises the end of a DataLoader's worker, as well, wherever this process happens to be.
-    """
-    if not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError):
-        return False
-    return not tells_of_lost_worker(error)
+    """Return whether an error may be what PyTorch says if another process is gone."""
+    return isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError)
 
 
 def _is_lost_connection(error: BaseException) -> bool:

@@ -1,4 +1,8 @@
 import dataclasses
+import multiprocessing
+import signal
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +92,21 @@ def test_an_error_in_a_worker_is_the_one_line_that_it_is_here(builder):
         assert str(raised.value) == "no regions here: write some"
 
 
+@pytest.mark.slow
+def test_lost_workers_are_noticed_where_a_batch_is_awaited_and_nowhere_else(builder):
+    before = signal.getsignal(signal.SIGCHLD)
+    requests = (BatchRequest(step, 0, 1) for step in range(100))
+    batches = prefetch_batches(builder, requests, 2, torch.device("cpu"))
+    next(batches)
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
+    # By default PyTorch raises here: between two batches, wherever that is.
+    assert signal.getsignal(signal.SIGCHLD) == before
+    with pytest.raises(TrainingError, match=r"^one of 2 processes .* lost \(Killed\)"):
+        list(batches)
+
+
 class NoRegions(RegionFiles):
     """A source whose every image is unreadable."""
 
@@ -96,27 +115,26 @@ class NoRegions(RegionFiles):
 
 
 def test_errors_that_no_worker_caused_stay_as_they_are():
-    with pytest.raises(RuntimeError, match="shapes"), explained_worker_failures(2):
+    with pytest.raises(RuntimeError, match="shapes"), explained_worker_failures([]):
         raise RuntimeError("shapes do not fit")
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("error", "code", "reason"),
     [
-        ("DataLoader worker (pid 7) is killed by signal: Killed. ", "Killed"),
-        (
-            "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that "
-            "dataloader's workers are out of shared memory.",
-            "Bus error",
-        ),
-        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "it ended unexpectedly"),
-        ("Pin memory thread exited unexpectedly", "it ended unexpectedly"),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), -9, "Killed"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: x."), -7, "Bus error"),
+        (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), 1, "it ended unex"),
+        (RuntimeError("Pin memory thread exited unexpectedly"), None, "it ended unexpectedly"),
+        (EOFError(), -9, "Killed"),
+        (ConnectionResetError("reset"), None, "it ended unexpectedly"),
     ],
 )
-def test_a_lost_worker_is_explained_in_one_line(text, reason):
-    with pytest.raises(TrainingError) as raised, explained_worker_failures(3):
-        raise RuntimeError(text)
+def test_a_lost_worker_is_explained_in_one_line(error, code, reason):
+    workers: Any = [SimpleNamespace(exitcode=each) for each in (None, code, None)]
+    with pytest.raises(TrainingError) as raised, explained_worker_failures(workers):
+        raise error
     message = str(raised.value)
-    assert f"({reason})" in message
+    assert f"({reason}" in message
     assert message.endswith("continue with --resume --set workers=2")
     assert "\n" not in message

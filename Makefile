@@ -4,6 +4,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The demo needs none of the tools of the tests, which are a gigabyte.
+DEMO_STAMP := $(VENV)/.installed-for-demo
 DEMO_ITEMS ?= 2400
 # The experts take the first of the minutes, the network the rest. Few items and little time call for
 # small batches, and so small a model gains nothing from bf16.
@@ -21,19 +23,21 @@ env: $(STAMP)
 
 # A stamp newer than the files below means that there is nothing to do. A failed run leaves no stamp,
 # so the next run starts over.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): EXTRA = dev
+$(DEMO_STAMP): EXTRA = serve
+$(STAMP) $(DEMO_STAMP): pyproject.toml constraints.txt
 	@if [ ! -x $(BIN)/python ] && [ -z "$(PYTHON)" ]; then \
 		echo "error: no Python 3.11 or 3.12 found: install one, or name one with make PYTHON=/path/to/python3.12" >&2; exit 1; fi
 	@if command -v uv >/dev/null 2>&1; then \
 		{ $(BIN)/python -c '$(FIT)' 2>/dev/null || uv venv --quiet --clear --python "$(PYTHON)" $(VENV); } && \
-		uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[dev]'; \
+		uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[$(EXTRA)]'; \
 	else \
 		{ $(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV); } && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRA)]'; \
 	fi
-	@touch $@
+	@touch $@ $(DEMO_STAMP)
 
-demo: env
+demo: $(DEMO_STAMP)
 	@set -eu; rm -rf ./demo; mkdir demo; export CATALOGRAPH_HOME=demo/catalog; \
 	say() { echo; echo "\$$ catalograph $$*"; $(BIN)/catalograph "$$@"; }; \
 	say sample demo/shop --items $(DEMO_ITEMS); \

@@ -307,7 +307,7 @@ class Client:
         return self._send("POST", f"/v2/runs/{quote(run, safe='')}/undo")
 
     def start_job(self, kind: str, **options: Any) -> Document:
-        """Start a job: complete, audit, align or index."""
+        """Start a job: complete, audit, align, index, or a report on one that has completed."""
         return self._send("POST", "/v2/jobs", {"kind": kind, **options})
 
     def job(self, id: str) -> Document:
@@ -334,6 +334,10 @@ class Client:
                     f"job {id} is still {job['status']} after {seconds:g} s: wait for longer"
                 )
             time.sleep(pause)
+
+    def job_report(self, id: str) -> str:
+        """Return the page that a job of the kind ``report`` has written, as HTML."""
+        return self.request("GET", f"/v2/jobs/{quote(id, safe='')}/report").text
 
     def job_results(self, id: str) -> Iterator[Document]:
         """Yield the results of a job, one for each cell, finding or pair."""

@@ -32,6 +32,7 @@ from schema.terms import now
 
 FOLDER = "jobs"
 RESULTS = "results.jsonl"
+REPORT = "report.html"
 _STATE = "job.json"
 _PROGRESS = "progress.json"
 _OUTPUT = "output.json"
@@ -169,6 +170,11 @@ class Jobs:
         path = self._folder / job.id / RESULTS
         return path if path.is_file() else None
 
+    def report(self, job: Job) -> Path | None:
+        """Return the page that a job has written; None if it has written none."""
+        path = self._folder / job.id / REPORT
+        return path if path.is_file() else None
+
     def cancel(self, id: str) -> Job | None:
         """Stop a job, or keep it from being started; return what it is then."""
         with self._lock:
@@ -214,7 +220,7 @@ class Jobs:
         command = [PYTHON, "-m", "cli", "--home", str(self._home.path)]
         if self._home.store_url != self._home.own_store_url():
             command += ["--store", self._home.store_url]
-        command += ["--json", *_arguments(job, was_started, folder / RESULTS)]
+        command += ["--json", *self._arguments(job, was_started)]
         environment = {**os.environ, "CATALOGRAPH_PROGRESS": str(folder / _PROGRESS)}
         with (folder / _OUTPUT).open("wb") as output, (folder / _LOG).open("ab") as log:
             with self._lock:
@@ -242,6 +248,21 @@ class Jobs:
         else:
             self._end(job, JobStatus.FAILED, error=_error(folder / _LOG, code))
 
+    def _arguments(self, job: Job, was_started: bool) -> list[str]:
+        """Return a job's command line; one of ``complete`` that was cut off goes on."""
+        folder = self._folder / job.id
+        match job.kind:
+            case "complete" if was_started:
+                return ["complete", "--resume"]
+            case "index":
+                return [job.kind, *job.arguments]
+            case "report":
+                (completing,) = job.arguments
+                results = self._folder / completing / RESULTS
+                return [job.kind, str(folder / REPORT), "--completions", str(results)]
+            case _:
+                return [job.kind, *job.arguments, "--out", str(folder / RESULTS)]
+
     def _end(
         self,
         job: Job,
@@ -266,15 +287,6 @@ class Jobs:
         job = self.get(id)
         if job is not None and job.status in FINISHED:
             shutil.rmtree(self._folder / id, ignore_errors=True)
-
-
-def _arguments(job: Job, was_started: bool, results: Path) -> list[str]:
-    """Return a job's command line; one of ``complete`` that was cut off goes on."""
-    if job.kind == "complete" and was_started:
-        return ["complete", "--resume"]
-    if job.kind == "index":
-        return [job.kind, *job.arguments]
-    return [job.kind, *job.arguments, "--out", str(results)]
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

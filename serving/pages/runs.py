@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from schema.errors import UsageError
 from schema.tokens import Scope
-from serving.api.authentication import Admin, Reader, Reviewer
+from serving.api.authentication import Admin, Reader, Reviewer, Writer
 from serving.api.documents import RunOut
-from serving.api.jobs import Jobs
+from serving.api.jobs import Job, Jobs, JobStatus
 from serving.api.parameters import Catalogue, Cursor, decode_cursor, encode_cursor
 from serving.api.problems import ProblemError
+from serving.api.routes.jobs import check_completed, job_report
 from serving.api.routes.runs import all_runs, undo_by
 from serving.pages.rendering import NavigationEntry, render, with_query
 from serving.pages.routing import page_router
@@ -44,7 +46,10 @@ def runs(request: Request, catalogue: Catalogue, who: Reader, after: Cursor = No
         models=model_rows(catalogue.home),
         served=catalogue.model,
         failure=catalogue.failure,
-        jobs=[(each, jobs.progress(each)) for each in jobs.latest(JOBS_SHOWN)],
+        jobs=[
+            ShownJob(each, jobs.progress(each), has_report=jobs.report(each) is not None)
+            for each in jobs.latest(JOBS_SHOWN)
+        ],
         runs=shown,
         count=len(every),
         next=cursor_of(shown[-1].run) if start + SHOWN < len(every) else None,
@@ -82,6 +87,21 @@ def serve_model(
     return RedirectResponse("/runs", 303)
 
 
+@router.post("/runs/jobs/{job}/report")
+def report(request: Request, who: Writer, job: str) -> Response:
+    """Write the report on what a job has completed."""
+    jobs: Jobs = request.app.state.jobs
+    check_completed(jobs, job)
+    jobs.start("report", [job], who.name)
+    return RedirectResponse("/runs", 303)
+
+
+@router.get("/runs/jobs/{job}/report")
+def shown_report(request: Request, who: Reader, job: str) -> Response:
+    """Show the report that a job has written."""
+    return job_report(job, request, who)
+
+
 @router.post("/runs/{run}/undo")
 def undo(request: Request, catalogue: Catalogue, who: Reviewer, run: str) -> Response:
     """Take a run back."""
@@ -89,6 +109,20 @@ def undo(request: Request, catalogue: Catalogue, who: Reviewer, run: str) -> Res
         raise UsageError("the run has characters that cannot be printed")
     undo_by(catalogue, run, who.scopes)
     return RedirectResponse("/runs", 303)
+
+
+@dataclass(frozen=True)
+class ShownJob:
+    """A job with what it does and how far it is, and whether it has written a report."""
+
+    job: Job
+    progress: Mapping[str, Any] | None
+    has_report: bool
+
+    @property
+    def can_be_reported(self) -> bool:
+        """Whether it has completed cells, of which a report can be written."""
+        return self.job.kind == "complete" and self.job.status is JobStatus.DONE
 
 
 @dataclass(frozen=True)

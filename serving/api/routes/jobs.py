@@ -55,7 +55,22 @@ class IndexJobIn(Document):
     anew: bool = False
 
 
-JobIn = Annotated[CompleteJobIn | AuditJobIn | AlignJobIn | IndexJobIn, Field(discriminator="kind")]
+class ReportJobIn(Document):
+    """Write the page that shows what a job has completed, with examples and their evidence."""
+
+    kind: Literal["report"]
+    job: PlainId = Field(description="A job that has completed cells")
+
+
+JobIn = Annotated[
+    CompleteJobIn | AuditJobIn | AlignJobIn | IndexJobIn | ReportJobIn,
+    Field(discriminator="kind"),
+]
+REPORT_HEADERS = {
+    # The page has its styles and pictures in it, and no script.
+    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+}
 
 
 class JobOut(BaseModel):
@@ -77,6 +92,7 @@ class JobOut(BaseModel):
         description="What the command of the same name prints with --json"
     )
     results: str | None = Field(description="Where its results are, as JSON lines")
+    report: str | None = Field(description="Where the page is that it has written, as HTML")
 
 
 class JobPage(BaseModel):
@@ -86,10 +102,12 @@ class JobPage(BaseModel):
     next: str | None
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, responses=documented(409))
 def start_job(given: JobIn, request: Request, response: Response, who: Writer) -> JobOut:
     """Start a job; Location says where it can be followed."""
     jobs = _jobs(request)
+    if isinstance(given, ReportJobIn):
+        check_completed(jobs, given.job)
     if jobs.is_full:
         raise ProblemError(
             429, "too many jobs wait already: try later", headers={"Retry-After": "60"}
@@ -134,6 +152,21 @@ def job_results(job: str, request: Request, _: Reader) -> FileResponse:
     return FileResponse(path, media_type="application/x-ndjson", filename=f"{job}.jsonl")
 
 
+@router.get(
+    "/{job}/report",
+    responses={200: {"content": {"text/html": {}}}, **documented(409)},
+    response_class=FileResponse,
+)
+def job_report(job: str, request: Request, _: Reader) -> FileResponse:
+    """Return the page that a job of the kind ``report`` has written."""
+    jobs = _jobs(request)
+    found = _needed(jobs, job)
+    path = jobs.report(found)
+    if path is None:
+        raise ProblemError(409, f"job {job} is {found.status}, and has no report (yet)")
+    return FileResponse(path, media_type="text/html", headers=REPORT_HEADERS)
+
+
 @router.delete("/{job}")
 def cancel_job(job: str, request: Request, _: Writer) -> JobOut:
     """Stop a job that waits or runs; one that has ended is removed with its results."""
@@ -148,6 +181,17 @@ def cancel_job(job: str, request: Request, _: Writer) -> JobOut:
 def _jobs(request: Request) -> Jobs:
     jobs: Jobs = request.app.state.jobs
     return jobs
+
+
+def check_completed(jobs: Jobs, id: str) -> None:
+    """Raise ProblemError unless a job has completed cells."""
+    job = _needed(jobs, id)
+    if job.kind != "complete" or jobs.results(job) is None or job.status is not JobStatus.DONE:
+        raise ProblemError(
+            409,
+            f"job {id} is a job of {job.kind} that is {job.status}: a report is about one of "
+            "complete that is done",
+        )
 
 
 def _needed(jobs: Jobs, id: str) -> Job:
@@ -170,12 +214,14 @@ def _out(jobs: Jobs, job: Job) -> JobOut:
         ended=job.ended,
         error=job.error,
         progress=jobs.progress(job),
-        result=job.result,
+        # A reader need not know where the page lies on the server.
+        result=None if job.kind == "report" else job.result,
         results=f"/v2/jobs/{job.id}/results" if has_results else None,
+        report=f"/v2/jobs/{job.id}/report" if jobs.report(job) is not None else None,
     )
 
 
-def _arguments(given: CompleteJobIn | AuditJobIn | AlignJobIn | IndexJobIn) -> list[str]:
+def _arguments(given: JobIn) -> list[str]:
     """Return the arguments of the command, without those that name files."""
     arguments: list[str] = []
     if isinstance(given, CompleteJobIn | AuditJobIn):
@@ -193,4 +239,6 @@ def _arguments(given: CompleteJobIn | AuditJobIn | AlignJobIn | IndexJobIn) -> l
             arguments += ["--one-to-one"] * given.one_to_one + ["--write"] * given.write
         case IndexJobIn():
             arguments += ["--anew"] * given.anew
+        case ReportJobIn():
+            arguments.append(given.job)
     return arguments

@@ -1,7 +1,7 @@
 """A command that is run as a job in place of a real one; its properties say what it does.
 
-``slow`` says how far it is, and goes on until it is interrupted; ``wrong`` fails. Every other
-command writes one result, or says that it went on.
+``slow`` says how far it is, and goes on until it is interrupted; ``wrong`` fails, and ``report``
+writes a page. Every other command writes one result, or says that it went on.
 """
 
 from __future__ import annotations
@@ -41,6 +41,12 @@ def main(words: list[str]) -> int:
     if "wrong" in words:
         print("warning: soon\nerror: nothing to complete: name other items", file=sys.stderr)
         return 1
+    if "report" in words:
+        page = Path(words[words.index("report") + 1])
+        completions = Path(words[words.index("--completions") + 1])
+        page.write_text(f"<!doctype html>{completions.read_text()}")
+        print(json.dumps({"page": str(page)}))
+        return 0
     if "--out" in words:
         result = {"item": "2", "property": "material", "decision": "review", "candidates": []}
         Path(words[words.index("--out") + 1]).write_text(json.dumps(result) + "\n")

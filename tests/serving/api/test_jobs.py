@@ -61,6 +61,16 @@ def test_a_job_is_done_and_has_results(jobs):
     assert [each.id for each in jobs.all()] == [job.id]
 
 
+def test_a_report_is_about_the_results_of_another_job(jobs):
+    completed = ended(jobs, jobs.start("complete", ["--item", "2"], "anna"))
+    assert jobs.report(completed) is None
+    done = ended(jobs, jobs.start("report", [completed.id], "anna"))
+    path = jobs.report(done)
+    assert path is not None
+    assert done.result == {"page": str(path)}
+    assert '"material"' in path.read_text()
+
+
 def test_a_failure_is_told_in_one_line(jobs):
     done = ended(jobs, jobs.start("complete", ["--property", "wrong"], "anna"))
     assert done.status is JobStatus.FAILED

@@ -12,6 +12,7 @@ from schema.proposals import NewProposal, ProposalOrigin
 from serving.review.session import open_review
 from serving.search.index import index_home
 from tests.serving.api.conftest import client, home, serve, token  # noqa: F401
+from tests.serving.api.made_job import interpreter
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 
@@ -133,6 +134,41 @@ def test_the_reference_has_every_operation_with_its_fields(client):  # noqa: F81
         assert all(each["summary"] in page.text for each in methods.values())
     for name in ("target_precision", "if-match", "one_to_one", "images"):
         assert name in page.text.lower() or name == "if-match"
+
+
+def test_the_report_on_a_job_is_written_and_shown(serve, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("serving.api.jobs.PYTHON", interpreter(tmp_path))
+    client = serve()  # noqa: F811
+
+    def ended(count: int) -> list[str]:
+        for _ in range(500):
+            jobs = client.get("/v2/jobs").json()["jobs"]
+            if len(jobs) == count and all(each["ended"] for each in jobs):
+                return [each["id"] for each in jobs]
+            time.sleep(0.02)
+        raise AssertionError(jobs)
+
+    client.post("/v2/jobs", json={"kind": "complete", "items": ["2"]})
+    (job,) = ended(1)
+    assert client.get(f"/runs/jobs/{job}/report").status_code == 409
+    assert f'action="/runs/jobs/{job}/report"' in client.get("/runs").text
+    assert client.post(f"/runs/jobs/{job}/report", follow_redirects=False).status_code == 303
+    written, _ = ended(2)
+    page = client.get("/runs")
+    assert_text(page)
+    assert f'href="/runs/jobs/{written}/report"' in page.text
+    shown = client.get(f"/runs/jobs/{written}/report")
+    assert shown.headers["content-type"].startswith("text/html")
+    assert '"material"' in shown.text
+    # Titles of a catalogue are in it: no script runs, and nothing else is loaded.
+    policy = shown.headers["content-security-policy"]
+    assert "sandbox" in policy
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy
+    # A report is about a job that has completed cells.
+    refused = client.post("/v2/jobs", json={"kind": "report", "job": written})
+    assert refused.status_code == 409
+    assert "job of report" in refused.json()["detail"]
 
 
 def test_who_may_only_read_is_offered_nothing_else(serve, token):  # noqa: F811

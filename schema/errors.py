@@ -21,6 +21,7 @@
     │       └── QueryTimeoutError       it was its time limit
     ├── ProposalConflictError           a proposal has another state by now
     ├── ModelError                      a model folder is missing, damaged or does not fit
+    ├── EngineError                     a cluster does not answer, does not fit, or is gone
     └── TrainingError                   training cannot go on
 
     CatalographWarning                  a remark for the user: the job goes on
@@ -139,6 +140,10 @@ class ProposalConflictError(CatalographError):
 
 class ModelError(CatalographError):
     """A model folder is missing, damaged, or does not fit."""
+
+
+class EngineError(CatalographError):
+    """The engine that does the work does not answer, does not fit, or is gone."""
 
 
 class TrainingError(CatalographError):

@@ -1,9 +1,10 @@
-"""Servers that tests share: each is started once per process, if Java and Maven are installed."""
+"""Servers and a cluster that tests share: each is started once per process, if it is installed."""
 
 import os
 
 import pytest
 
+from tests.ray_cluster import TwoNodes
 from tests.servers import (
     FusekiServer,
     Neo4jServer,
@@ -66,3 +67,21 @@ def postgres(tmp_path_factory):
         pytest.skip("no server: PostgreSQL is not installed")
     with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def running_ray():
+    """A Ray cluster of two nodes; tests take ``ray_nodes``."""
+    nodes = TwoNodes()
+    nodes.start()
+    yield nodes
+    nodes.stop()
+
+
+@pytest.fixture
+def ray_nodes(running_ray, monkeypatch):
+    """A Ray cluster of two nodes that RAY_ADDRESS names, of which the second can be killed."""
+    monkeypatch.setenv("RAY_ADDRESS", running_ray.address)
+    running_ray.add_second()
+    yield running_ray
+    running_ray.add_second()

@@ -1,0 +1,337 @@
+"""The Ray cluster that a command works on: the one that RAY_ADDRESS names, or one for the run.
+
+Ray is imported only here and where work is given to it, and only when it is asked for. The nodes of
+a cluster must run the same Catalograph as the command and see the same folder of the home, which
+is checked on each of them before any work, and by each worker that starts later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from schema.errors import CatalographError, EngineError, UsageError
+from schema.settings import shown
+
+ADDRESS = "RAY_ADDRESS"
+"""Ray's own environment variable for the address of a cluster."""
+INSTALL = "pip install 'catalograph[ray]'"
+CONNECT_SECONDS = 10.0
+"""How long a cluster has to accept a connection."""
+PROBE_SECONDS = 300.0
+"""How long a node has to start a process and to answer whether it fits."""
+OBJECT_STORE_BYTES = 512 * 2**20
+"""The shared memory of a cluster that is started for a run, in which blocks travel."""
+LONGEST_TEMPORARY = 36
+"""Characters of a folder for Ray's files, whose sockets may have names of 107 bytes."""
+CODE = Path(__file__).absolute().parents[1]
+"""The folder of Catalograph's packages."""
+PACKAGES = (
+    "schema",
+    "kg",
+    "encoders",
+    "fusion",
+    "experts",
+    "training",
+    "serving",
+    "evaluation",
+    "commands",
+)
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What a worker must have in common with the command that it works for.
+
+    Attributes:
+        code: the digest of Catalograph's files
+        folder: a folder that all nodes share, such as the home
+        token: a file in it, whose text is its own name
+    """
+
+    code: str
+    folder: Path
+    token: str
+
+    def check(self) -> None:
+        """Raise EngineError if this process has other code, or does not see the folder."""
+        node = f"node {socket.gethostname()}"
+        own = code_digest()
+        if own != self.code:
+            raise EngineError(
+                f"{node} has another version of Catalograph in {CODE} ({own[:12]}) than this "
+                f"command ({self.code[:12]}): install the same one on all nodes"
+            )
+        place = self.folder / self.token
+        try:
+            text = place.read_text(encoding="utf-8")
+        except OSError:
+            text = ""
+        if text != self.token:
+            raise EngineError(
+                f"{node} does not see the folder {self.folder}: put it on a file system that all "
+                "nodes have at the same path"
+            )
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """A cluster that this process is connected to.
+
+    Attributes:
+        requirement: what a worker checks before it works
+        nodes: how many nodes there were at the start
+        processors: how many processors they have together
+        is_own: whether the cluster was started for this run, on this machine alone
+    """
+
+    requirement: Requirement
+    nodes: int
+    processors: int
+    is_own: bool
+
+
+@contextmanager
+def ray_cluster(folder: Path) -> Iterator[RayCluster]:
+    """Connect to the cluster that RAY_ADDRESS names, or start one on this machine for the block.
+
+    All nodes must see ``folder``. What fails in a worker is raised as it would be here. Raises
+    UsageError if Ray is missing or the address cannot be used, and EngineError if no cluster
+    answers, or if a node does not fit.
+    """
+    _require_ray()
+    import ray
+
+    # A program that uses Catalograph as a library may be connected already.
+    connected = ray.is_initialized()
+    former = signal.getsignal(signal.SIGTERM)
+    with contextlib.ExitStack() as stack:
+        if not connected:
+            stack.callback(_restore_handler, former)
+            _connect(stack)
+        requirement = stack.enter_context(_shared(folder))
+        nodes = check_nodes(requirement)
+        processors = int(ray.cluster_resources().get("CPU", 0))
+        is_own = not connected and not os.environ.get(ADDRESS)
+        with errors_of_workers():
+            yield RayCluster(requirement, nodes, processors, is_own)
+
+
+@contextmanager
+def errors_of_workers() -> Iterator[None]:
+    """Raise a worker's CatalographError as it is, and what befell the cluster as EngineError."""
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        cause = _cause(error)
+        if isinstance(cause, CatalographError):
+            raise cause from None
+        raise EngineError(
+            f"a worker of the Ray cluster failed: {_last_line(cause)} (-v shows the traceback)"
+        ) from error
+    except ray.exceptions.RayError as error:
+        raise EngineError(
+            f"the Ray cluster does not go on: {_first_line(error)} (`ray status` says what is left "
+            "of it)"
+        ) from error
+
+
+def check_nodes(requirement: Requirement) -> int:
+    """Check on every node what a worker needs, and return the number of nodes.
+
+    Raises EngineError if there is no node, or if one does not fit or does not answer.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    probe = ray.remote(num_cpus=0, max_retries=0)(_check)
+    answers = {}
+    for node in _living_nodes():
+        place = NodeAffinitySchedulingStrategy(node, soft=False)
+        answers[probe.options(scheduling_strategy=place).remote(requirement)] = node
+    _, late = ray.wait(list(answers), num_returns=len(answers), timeout=PROBE_SECONDS)
+    names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+    if late:
+        raise EngineError(
+            f"node {names[answers[late[0]]]} of the Ray cluster does not answer within "
+            f"{PROBE_SECONDS:.0f} seconds: see `ray status`, and stop Ray on that node"
+        )
+    for answer, node in answers.items():
+        try:
+            ray.get(answer)
+        except ray.exceptions.RayTaskError as error:
+            cause = _cause(error)
+            if isinstance(cause, EngineError):
+                raise cause from None
+            raise _unfit(names[node], cause) from None
+        except ray.exceptions.RayError as error:
+            # A node that has gone does no harm.
+            if node in _living_nodes():
+                raise _unfit(names[node], error) from None
+    living = _living_nodes()
+    if not living:
+        raise EngineError("the Ray cluster has no node: start one with `ray start`")
+    return len(living)
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return a digest of the files of Catalograph's packages, in hexadecimal."""
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((CODE / package).rglob("*")):
+            if path.suffix in (".py", ".toml", ".ttl"):
+                digest.update(f"{path.relative_to(CODE)}\n".encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def quiet_data() -> None:
+    """Let Ray Data draw no bars and log nothing but errors: the command draws its own bar."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _check(requirement: Requirement) -> None:
+    """Run on a node: see :meth:`Requirement.check`."""
+    requirement.check()
+
+
+def _require_ray() -> None:
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError(f"--engine ray needs Ray, which is not installed: {INSTALL}")
+    # Nothing is told to Ray's makers, and workers use the interpreter of their node.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # Without it, Ray warns that it will treat GPUs differently some day.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+def _connect(stack: contextlib.ExitStack) -> None:
+    """Connect to a cluster or start one; the ``stack`` undoes that."""
+    import ray
+
+    address = os.environ.get(ADDRESS, "").strip()
+    options: dict[str, Any] = {"address": address}
+    if address:
+        _check_address(address)
+    else:
+        temporary = _temporary_folder()
+        stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+        options = {
+            "address": "local",
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "_temp_dir": str(temporary),
+        }
+    stack.callback(ray.shutdown)
+    try:
+        # Ray puts the current folder first in the workers' sys.path: they are to find Catalograph's
+        # packages there, and not those of the same name that a user's folder may have.
+        with contextlib.chdir(CODE):
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        if address:
+            raise EngineError(
+                f"{ADDRESS}={address}: {_first_line(error)}: run the command on a node of a "
+                "cluster of the same versions of Python and Ray"
+            ) from error
+        raise EngineError(f"Ray does not start on this machine: {_first_line(error)}") from error
+
+
+def _check_address(address: str) -> None:
+    """Raise UsageError or EngineError if no cluster can be at an address.
+
+    Ray itself waits for minutes before it ends the process.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdigit():
+        raise UsageError(
+            f"{ADDRESS}={shown(address)} is no HOST:PORT such as 10.0.0.1:6379: name the cluster's "
+            "head node, and run the command on one of its nodes"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise EngineError(
+            f"no Ray cluster answers at {ADDRESS}={address} ({error}): start one with "
+            "`ray start --head`, or unset the variable to have one started for the run"
+        ) from None
+
+
+@contextmanager
+def _shared(folder: Path) -> Iterator[Requirement]:
+    """Leave a file in a folder, by which nodes see that theirs is the same."""
+    token = f".shared-{secrets.token_hex(8)}"
+    place = folder / token
+    place.write_text(token, encoding="utf-8")
+    try:
+        yield Requirement(code_digest(), folder, token)
+    finally:
+        place.unlink(missing_ok=True)
+
+
+def _living_nodes() -> list[str]:
+    """Return the ids of the nodes that are there."""
+    import ray
+
+    return [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+
+
+def _temporary_folder() -> Path:
+    """Make a folder for the files of a cluster, by a short name."""
+    usual = tempfile.gettempdir()
+    parent = usual if len(usual) <= LONGEST_TEMPORARY - len("/ray-12345678") else "/tmp"
+    return Path(tempfile.mkdtemp(prefix="ray-", dir=parent))
+
+
+def _restore_handler(former: Any) -> None:
+    """Put back what handled SIGTERM before Ray took its place."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, former)
+
+
+def _unfit(node: str, error: BaseException) -> EngineError:
+    return EngineError(
+        f"node {node} of the Ray cluster cannot run this Catalograph ({_last_line(error)}): "
+        "install the same one on all nodes"
+    )
+
+
+def _cause(error: Any) -> BaseException:
+    """Return what a worker raised, without what Ray has put around it."""
+    cause = error.cause
+    return cause if isinstance(cause, BaseException) else error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:") if lines else type(error).__name__
+
+
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__

@@ -1,0 +1,118 @@
+"""A Ray cluster of two nodes on this machine for tests, of which one can be killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+LOOK_SECONDS = 0.05
+
+
+class TwoNodes:
+    """A head node and a second one, of one processor each."""
+
+    def __init__(self) -> None:
+        # Ray's sockets are here, whose names may not be long.
+        self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+        self._cluster: Any = None
+        self._second: Any = None
+        self._before: dict[str, str | None] = {}
+
+    @property
+    def address(self) -> str:
+        """The address of the head node."""
+        return str(self._cluster.address)
+
+    def start(self) -> None:
+        """Start both nodes."""
+        settings = {
+            # A machine whose memory others use is no reason to kill our workers.
+            "RAY_memory_monitor_refresh_ms": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            # Told by the head node only after so long that a node is gone that was killed.
+            "RAY_health_check_period_ms": "500",
+            "RAY_health_check_timeout_ms": "2000",
+        }
+        self._set(settings)
+        from ray.cluster_utils import Cluster
+
+        head = {**NODE, "temp_dir": str(self.folder)}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.add_second()
+
+    def add_second(self) -> None:
+        """Start the second node, unless it runs."""
+        if self._second is None:
+            self._second = self._cluster.add_node(**NODE)
+            self._cluster.wait_for_nodes()
+
+    def kill_second(self) -> None:
+        """Kill the second node with all that it runs, as if its plug were pulled."""
+        second = self._second
+        self._second = None
+        if second is not None:
+            self._cluster.remove_node(second, allow_graceful=False)
+
+    @contextmanager
+    def second_killed_when(self, event: Callable[[], bool]) -> Iterator[threading.Event]:
+        """Kill the second node as soon as ``event`` is true; the result tells whether it was.
+
+        An event is something that the work itself has done, such as a file that it has written.
+        The node is there again after the ``with`` block.
+        """
+        killed = threading.Event()
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(LOOK_SECONDS):
+                if event():
+                    self.kill_second()
+                    killed.set()
+                    return
+
+        watcher = threading.Thread(target=watch, name="killer", daemon=True)
+        watcher.start()
+        try:
+            yield killed
+        finally:
+            over.set()
+            watcher.join()
+            self.add_second()
+
+    def stop(self) -> None:
+        """Stop all nodes, and remove what they have written."""
+        import ray
+
+        ray.shutdown()
+        self._cluster.shutdown()
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        for process in self._left():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _left(self) -> list[int]:
+        """Return the processes of the cluster that still run."""
+        left = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                if str(self.folder).encode() in path.read_bytes():
+                    left.append(int(path.parent.name))
+        return left
+
+    def _set(self, settings: dict[str, str]) -> None:
+        for name, value in settings.items():
+            self._before[name] = os.environ.get(name)
+            os.environ[name] = value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
 
 import click
 
@@ -182,7 +181,7 @@ def add(context: Context, name: str, scopes: tuple[str, ...], days: float | None
     with context.home().ledger() as ledger:
         TokenRecords(ledger).add(made)
     context.note(f"this is the only time that the token of {name} is shown: keep it safe")
-    context.emit({**_row(made), "token": text}, text)
+    context.emit({**made.as_dict(), "token": text}, text)
 
 
 @token.command(name="list")
@@ -197,7 +196,7 @@ def list_tokens(context: Context) -> None:
     from schema.ledger_tokens import TokenRecords
 
     with context.home().ledger() as ledger:
-        found = [_row(each) for each in TokenRecords(ledger).all()]
+        found = [each.as_dict() for each in TokenRecords(ledger).all()]
     columns = ("name", "scopes", "created", "expires", "revoked")
     rows = [
         (
@@ -226,14 +225,4 @@ def revoke(context: Context, name: str) -> None:
 
     with context.home().ledger() as ledger:
         revoked = TokenRecords(ledger).revoke(name)
-    context.emit(_row(revoked), f"the token of {name} is revoked")
-
-
-def _row(token: Any) -> dict[str, Any]:
-    return {
-        "name": token.name,
-        "scopes": [str(each) for each in token.scopes],
-        "created": token.created,
-        "expires": token.expires,
-        "revoked": token.revoked,
-    }
+    context.emit(revoked.as_dict(), f"the token of {name} is revoked")

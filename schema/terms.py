@@ -38,6 +38,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def start_of_today() -> str:
+    """Return the last midnight in UTC as ISO 8601 text."""
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight.isoformat(timespec="seconds")
+
+
 class Rank(StrEnum):
     """How far a statement can be trusted."""
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from schema.errors import UsageError
 
@@ -58,6 +59,16 @@ class Token:
     created: str
     expires: str | None = None
     revoked: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is told of it, which is all but its hash."""
+        return {
+            "name": self.name,
+            "scopes": [str(each) for each in self.scopes],
+            "created": self.created,
+            "expires": self.expires,
+            "revoked": self.revoked,
+        }
 
     def refusal(self, moment: datetime) -> str | None:
         """Return why it is refused at a moment; None if it is not."""

@@ -16,7 +16,7 @@ from kg.missing_values import MissingValues, read_missing_values
 from schema.errors import CatalographError
 from schema.ledger_proposals import ProposedCell
 from schema.proposals import DECIDED, OPEN, PREDICTIONS, ProposalFilter
-from schema.terms import path_prefixes
+from schema.terms import now, path_prefixes, start_of_today
 from serving.api.authentication import Reader
 from serving.api.catalogue import Listing, ServedCatalogue
 from serving.api.documents import RunOut
@@ -166,7 +166,7 @@ def read_overview(catalogue: ServedCatalogue) -> OverviewData:
         kinds["probability"],
         _together(kinds["probability"]),
         tuple(each.told() for each in drifts),
-        datetime.now(UTC).isoformat(timespec="seconds"),
+        now(),
     )
     return replace(data, seconds=time.monotonic() - start)
 
@@ -228,7 +228,6 @@ def overview(request: Request, catalogue: Catalogue, who: Reader) -> Response:
     records = catalogue.records
     waiting = records.counts_by_property(ProposalFilter(states=OPEN))
     ranked = sorted(waiting.items(), key=lambda pair: (-pair[1], pair[0]))
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     model = catalogue.model
     return render(
         request,
@@ -241,7 +240,7 @@ def overview(request: Request, catalogue: Catalogue, who: Reader) -> Response:
         waiting=sum(waiting.values()),
         waiting_by=ranked[:WAITING],
         waiting_others=len(ranked) - WAITING,
-        decided_today=records.decided_by(today.isoformat(timespec="seconds")),
+        decided_today=records.decided_by(start_of_today()),
         model=model,
         loaded=None
         if model is None

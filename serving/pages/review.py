@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Form, Query, Request, Response
@@ -18,7 +17,7 @@ from schema.proposals import (
     ProposalOrigin,
     ProposalState,
 )
-from schema.terms import CATEGORY
+from schema.terms import CATEGORY, start_of_today
 from schema.tokens import Scope
 from serving.api.authentication import Caller, Reader, Reviewer
 from serving.api.catalogue import ServedCatalogue
@@ -394,8 +393,7 @@ def _frame(
 ) -> dict[str, Any]:
     """Return what the part of the page needs that is replaced."""
     records = catalogue.records
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    by = records.decided_by(today.isoformat(timespec="seconds"))
+    by = records.decided_by(start_of_today())
     waiting = records.count(ProposalFilter(states=OPEN))
     return {
         "query": query,

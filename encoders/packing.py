@@ -23,7 +23,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention.varlen import varlen_attn
 
 from encoders.batch import bucket_size
 from encoders.layers import Attention, TokenRows, TransformerLayer, attend, open_empty_rows
@@ -349,9 +348,7 @@ def packed_self_attention(attention: Attention, layout: AttentionLayout, hidden:
     joined = F.linear(hidden, weight, bias)
     if has_flash_attention(joined, attention.head_dim):
         q, k, v = joined.view(len(hidden), 3, attention.heads, attention.head_dim).unbind(1)
-        bounds = layout.boundaries
-        out = varlen_attn(q, k, v, bounds, bounds, layout.length, layout.length)
-        return attention.output(cast("Tensor", out).flatten(1))
+        return attention.output(flash_attention(q, k, v, layout, layout))
     heads = layout.pad(joined).unflatten(2, (3, attention.heads, attention.head_dim))
     q, k, v = heads.permute(2, 0, 3, 1, 4)
     mixed = attend(q, k, v, layout.mask).transpose(1, 2).reshape(layout.rows, layout.length, -1)
@@ -383,6 +380,29 @@ def has_flash_attention(projected: Tensor, head_dim: int) -> bool:
     return torch.cuda.get_device_properties(projected.device).major >= 8
 
 
+def flash_attention(
+    query: Tensor, key: Tensor, value: Tensor, queries: AttentionLayout, memory: AttentionLayout
+) -> Tensor:
+    """Attend from packed queries to packed keys and values of the same rows: [T, D].
+
+    ``query``, ``key`` and ``value`` are [T, H, D / H], as :func:`has_flash_attention` wants them.
+    """
+    # Imported where it is used, on a GPU: it takes the compiler along, which is a second or two of
+    # every command that opens a model.
+    from torch.nn.attention.varlen import varlen_attn
+
+    mixed = varlen_attn(
+        query,
+        key,
+        value,
+        queries.boundaries,
+        memory.boundaries,
+        queries.length,
+        memory.length,
+    )
+    return cast("Tensor", mixed).flatten(1)
+
+
 def attention_at(
     attention: Attention, query: Tensor, positions: Tensor, memory: PackedTokens
 ) -> Tensor:
@@ -406,8 +426,7 @@ def cross_attention(attention: Attention, queries: PackedTokens, memory: PackedT
         key_value = attention.key_value(memory.hidden)
         k, v = key_value.view(len(key_value), 2, attention.heads, attention.head_dim).unbind(1)
         q = projected.view(len(projected), attention.heads, attention.head_dim)
-        out = varlen_attn(q, k, v, own.boundaries, other.boundaries, own.length, other.length)
-        return attention.output(cast("Tensor", out).flatten(1))
+        return attention.output(flash_attention(q, k, v, own, other))
     mixed = _attend_to(attention, own.pad(projected), memory, other.mask)
     return attention.output(own.pack(mixed))
 

@@ -1,9 +1,14 @@
-"""Servers and a cluster that tests share: each is started once per process, if it is installed."""
+"""Where tests write, and the servers and the cluster that they share.
+
+Each is started once per process, if it is installed.
+"""
 
 import os
+import tempfile
 
 import pytest
 
+from tests.in_memory import Folder, has_room
 from tests.ray_cluster import TwoNodes
 from tests.servers import (
     FusekiServer,
@@ -13,6 +18,29 @@ from tests.servers import (
     missing_requirement,
     postgres_programs,
 )
+
+IN_MEMORY = pytest.StashKey[Folder]()
+
+
+def pytest_configure(config):
+    """Let tests write to memory if there is room, unless TMPDIR or --basetemp says where to.
+
+    They sync tens of thousands of small files, which on a disk takes minutes. No test can tell the
+    difference: what is killed loses nothing that has been written, synced or not.
+    """
+    # The processes of xdist are started with the TMPDIR of the one that starts them.
+    if os.environ.get("TMPDIR") or config.option.basetemp or not has_room():
+        return
+    folder = Folder()
+    config.stash[IN_MEMORY] = folder
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder.path)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Remove what tests wrote to memory; after a failure it stays until the next run."""
+    folder = session.config.stash.get(IN_MEMORY, None)
+    if folder is not None and exitstatus == pytest.ExitCode.OK:
+        session.config.add_cleanup(folder.remove)
 
 
 def require_java():

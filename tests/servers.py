@@ -265,6 +265,8 @@ class PostgresServer(Server):
         """Return the command that runs the server."""
         command = [str(self.programs / "postgres"), "-D", str(self.data / "cluster")]
         command += ["-p", str(self.port), "-k", str(self.data), "-F"]
+        # A killed server would leave what it shares with others in /dev/shm.
+        command += ["-c", "dynamic_shared_memory_type=mmap"]
         return [*self.as_user(), *command, "-c", "listen_addresses=127.0.0.1"]
 
     def as_user(self) -> list[str]:

@@ -6,6 +6,7 @@ So they take the page's colours, light or dark, and need no script.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -136,7 +137,8 @@ class _Axis:
         low, high = min(values), max(values)
         if low == high:
             room = abs(low) or 1.0
-            return cls(low - room, high + room, start, end)
+            most = sys.float_info.max
+            return cls(max(low - room, -most), min(high + room, most), start, end)
         return cls(low, high, start, end)
 
     def place(self, value: float) -> float:

@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serving.pages.charts import (
@@ -18,6 +18,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True)
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(numbers, numbers), max_size=30))
+@example([(0.0, 1e308)])
 def test_lines_stay_in_the_plot(points):
     chart = line_chart("loss", {"a": points})
     finite = [point for point in points if all(map(math.isfinite, point))]

@@ -41,8 +41,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.faults.children import PRELOADED
+
 HERE = Path(__file__).resolve().parent.parent
 OUT = HERE / "benchmarks" / "figures" / "processes-cpu.json"
+PRELOADED += (
+    "commands.models",
+    "kg.sampling.sampler",
+    "serving.loading",
+    "sklearn.metrics",
+    "training.run",
+)
 SETTINGS = (
     "batch_size=16",
     "precision=fp32",
@@ -260,15 +271,8 @@ def _servers() -> Any:
     # Read when the server of processes starts, which imports PyTorch.
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [
-            "training.run",
-            "serving.loading",
-            "commands.models",
-            "kg.sampling.sampler",
-            "sklearn.metrics",
-        ]
-    )
+    # There is one such server, which has what the first who asks for it wants.
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 

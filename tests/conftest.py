@@ -5,6 +5,7 @@ Each is started once per process, if it is installed.
 
 import os
 import tempfile
+from multiprocessing.util import Finalize
 
 import pytest
 
@@ -40,7 +41,8 @@ def pytest_sessionfinish(session, exitstatus):
     """Remove what tests wrote to memory; after a failure it stays until the next run."""
     folder = session.config.stash.get(IN_MEMORY, None)
     if folder is not None and exitstatus == pytest.ExitCode.OK:
-        session.config.add_cleanup(folder.remove)
+        # At the end of the process, after multiprocessing has removed what is in it (at -100).
+        Finalize(None, folder.remove, exitpriority=-200)
 
 
 def require_java():

@@ -7,13 +7,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 
-import uvicorn
-
 from kg.home import Home
 from schema.errors import StoreUnavailableError
-from serving.api.app import create_app
-from serving.api.connections import allow_connections, guarded_protocol
-from serving.api.observing import JsonFormatter
 from serving.api.options import ServeOptions
 
 STOP_SECONDS = 20
@@ -29,8 +24,14 @@ def serve(
     Ends when the process gets SIGTERM or SIGINT, after the requests that are being answered.
     Raises StoreUnavailableError if the port is taken.
     """
+    # First, and before the imports, which take seconds: a port that is taken is told at once.
     listening = _listening(options)
     port = listening.getsockname()[1]
+    import uvicorn
+
+    from serving.api.app import create_app
+    from serving.api.connections import allow_connections, guarded_protocol
+
     _log()
     connections = allow_connections(options.limits.connections)
     limits = replace(options.limits, connections=connections)
@@ -76,6 +77,8 @@ def _listening(options: ServeOptions) -> socket.socket:
 
 def _log() -> None:
     """Write the log as JSON lines on stderr."""
+    from serving.api.observing import JsonFormatter
+
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     for name, level in (("catalograph", "INFO"), ("uvicorn", "WARNING")):

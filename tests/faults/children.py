@@ -146,6 +146,11 @@ class Child:
         return True
 
     @property
+    def log(self) -> Path:
+        """The file to which it writes its errors, as long as this block."""
+        return self._outputs[1]
+
+    @property
     def is_running(self) -> bool:
         """Whether the process has not ended."""
         return self.process.is_alive()

@@ -25,7 +25,7 @@ def test_every_call_answers_as_the_page_says(tmp_path):
     calls = calls_of(PAGE)
     assert len(calls) == PAGE.count("```sh\ncurl") > 35
     reached = set()
-    with made_server(home.path, "--jobs") as server, Client(server.url) as client:
+    with made_server(home.path, jobs=True) as server, Client(server.url) as client:
         client.wait_until_ready()
         image = (tmp_path / "images" / "1.png").read_bytes()
         for _ in range(300):

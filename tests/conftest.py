@@ -4,6 +4,7 @@ Each is started once per process, if it is installed.
 """
 
 import os
+import sys
 import tempfile
 from multiprocessing.util import Finalize
 
@@ -24,11 +25,14 @@ IN_MEMORY = pytest.StashKey[Folder]()
 
 
 def pytest_configure(config):
-    """Let tests write to memory if there is room, unless TMPDIR or --basetemp says where to.
+    """Keep compiled code, and let tests write to memory unless TMPDIR or --basetemp says where to.
 
     They sync tens of thousands of small files, which on a disk takes minutes. No test can tell the
     difference: what is killed loses nothing that has been written, synced or not.
     """
+    # Hundreds of processes would each compile the code anew.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # The processes of xdist are started with the TMPDIR of the one that starts them.
     if os.environ.get("TMPDIR") or config.option.basetemp or not has_room():
         return

@@ -20,6 +20,8 @@ public class Main {
             .setConfig(BoltConnector.listen_address, address)
             .setConfig(BoltConnector.advertised_address, address)
             .setConfig(GraphDatabaseSettings.auth_enabled, authentication)
+            // Each of two databases would take 256 MB.
+            .setConfig(GraphDatabaseSettings.preallocate_logical_logs, false)
             .build();
     Runtime.getRuntime().addShutdownHook(new Thread(service::shutdown));
     if (authentication) setPassword(service, given[2]);

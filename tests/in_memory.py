@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")
-PREFIX = "catalograph-tests-"
+PREFIX = "pytest-in-memory-"
 ROOM = 4 << 30
-"""Bytes that must be free: the whole suite writes about 1.5 GiB."""
+"""Bytes that must be free: the whole suite writes about 2 GiB."""
 
 
 def has_room(memory: Path = MEMORY) -> bool:

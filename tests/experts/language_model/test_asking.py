@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email.utils import formatdate
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -224,16 +225,18 @@ def test_a_huge_answer_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_slow_server_is_given_up_and_asked_again() -> None:
-    slow = threading.Event()
+    asked_again = threading.Event()
+    times = count()
 
     def slow_at_first(asked: Asked) -> Reply:
-        if not slow.is_set():
-            slow.set()
-            time.sleep(0.6)
+        if next(times):
+            asked_again.set()
+        else:
+            asked_again.wait(30)
         return answers_well(asked)
 
     with stand_in(slow_at_first) as server:
-        answers = ask(server.settings(timeout_seconds=0.3, retries=2), lamps(1))
+        answers = ask(server.settings(timeout_seconds=1.0, retries=2), lamps(1))
     assert answers.report.answered == 1
     assert answers.report.failures == {"timeout": 1}
     assert answers.report.retries == 1
@@ -248,7 +251,7 @@ def test_silent_and_missing_servers_end_in_time() -> None:
             )
             assert ask(given, lamps(1)).report.unusable == 1
     # Headers without end are waited for a second longer.
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import count
 
 import pytest
 
@@ -78,11 +79,22 @@ def test_nobody_holds_a_lock_that_was_released(path):
 def test_a_writer_waits_for_another_one_and_says_so(path, holder, monkeypatch):
     monkeypatch.setattr(lock, "SAY_AFTER_SECONDS", 0.0)
 
-    def end_soon():
-        time.sleep(0.3)
+    has_said_so = threading.Event()
+    attempts = count()
+    try_to_lock = lock._try_to_lock
+
+    def noted(*given):
+        is_locked = try_to_lock(*given)
+        if not is_locked and next(attempts):
+            has_said_so.set()
+        return is_locked
+
+    def end_then():
+        has_said_so.wait(30)
         holder.kill()
 
-    threading.Thread(target=end_soon).start()
+    monkeypatch.setattr(lock, "_try_to_lock", noted)
+    threading.Thread(target=end_then).start()
     with pytest.warns(CatalographWarning, match=f"process {holder.pid}: waiting") as told:
         StoreLock(path, wait=60).release()
     assert len(told) == 1

@@ -91,7 +91,7 @@ class TestNeo4j(CypherContract, StoreContract):
             began = time.monotonic()
             with pytest.raises(QueryTimeoutError, match="limit of 1 s"):
                 slow.query("MATCH (i:Item)-[h:HAS]->(v:Value) RETURN i, h, v", timeout=1.0)
-            assert time.monotonic() - began < 3.0
+            assert time.monotonic() - began < 20.0
 
     def test_repeated_batch_is_not_carried_out_twice(self, store, monkeypatch):
         write = store._write

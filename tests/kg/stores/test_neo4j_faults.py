@@ -27,7 +27,7 @@ def impatient(monkeypatch):
         monkeypatch.setenv(f"CATALOGRAPH_NEO4J_{name}", "2")
 
 
-def error_message(url, caplog, within=8.0):
+def error_message(url, caplog, within=25.0):
     """Return the one line that opening a store fails with."""
     caplog.set_level(logging.DEBUG)
     began = time.monotonic()

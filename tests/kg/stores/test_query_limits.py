@@ -109,7 +109,7 @@ def test_work_that_waits_for_ever_is_not_waited_for():
     began = time.monotonic()
     with pytest.raises(QueryTimeoutError, match=r"limit of 0\.1 s"):
         Deadline.after(0.1).run(lambda: time.sleep(60))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_answer_that_came_too_late_is_refused():

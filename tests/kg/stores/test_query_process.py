@@ -106,6 +106,25 @@ def wait_for_end(process_id):
     return time.monotonic() - began
 
 
+def wait_until(holds):
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def wait_for_child():
+    """Wait until a process has been started for a query, and return its id."""
+    wait_until(children)
+    return int(children()[0])
+
+
+def processor_ticks(process_id):
+    """Return how long a process has computed, in hundredths of a second."""
+    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 # Answers
 
 
@@ -247,7 +266,7 @@ def test_parameters_that_need_too_much_memory_are_refused(ladybug, monkeypatch):
 def test_process_whose_store_was_closed_meanwhile_is_not_kept(ladybug):
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(ask, ladybug, ENDLESS[Engine.LADYBUG], timeout=1.0)
-        time.sleep(0.2)
+        wait_for_child()
         ladybug.close()
         assert isinstance(answer.exception(), QueryTimeoutError)
     ask(ladybug, "RETURN 1")
@@ -256,12 +275,13 @@ def test_process_whose_store_was_closed_meanwhile_is_not_kept(ladybug):
 
 def test_queries_run_at_the_same_time(ladybug):
     with ThreadPoolExecutor(3) as pool:
-        slow = pool.submit(ask, ladybug, ENDLESS[Engine.LADYBUG], timeout=3.0)
-        began = time.monotonic()
+        slow = pool.submit(ask, ladybug, ENDLESS[Engine.LADYBUG], timeout=60.0)
+        busy = wait_for_child()
         quick = pool.submit(ask, ladybug, "RETURN 1")
         assert quick.result().rows == [[1]]
-        assert time.monotonic() - began < 3.0
-        assert isinstance(slow.exception(), QueryTimeoutError)
+        assert not slow.done()
+        os.kill(busy, signal.SIGKILL)
+        assert isinstance(slow.exception(), StoreError)
 
 
 def test_query_waits_no_longer_than_its_time_limit_for_others(ladybug, monkeypatch):
@@ -269,7 +289,7 @@ def test_query_waits_no_longer_than_its_time_limit_for_others(ladybug, monkeypat
     processes = QueryPool(GraphSource(Engine.LADYBUG, ladybug._source.path))
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(ask, processes, ENDLESS[Engine.LADYBUG], timeout=2.0)
-        time.sleep(0.2)
+        wait_for_child()
         with pytest.raises(QueryTimeoutError, match=r"1 other queries .* 0\.3 s"):
             ask(processes, "RETURN 1", timeout=0.3)
         assert isinstance(slow.exception(), QueryTimeoutError)
@@ -285,7 +305,7 @@ def test_query_is_stopped_at_its_time_limit(processes, engine):
     began = time.monotonic()
     with pytest.raises(QueryTimeoutError, match=r"limit of 0\.5 s"):
         ask(processes, ENDLESS[engine], timeout=0.5)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 15
     assert children() == []
     assert ask(processes, ONE[engine]).rows == [[1]]
 
@@ -365,8 +385,9 @@ def test_process_that_is_killed_within_a_query_gives_one_line(processes, engine)
     ask(processes, ONE[engine])
     (child,) = children()
     with ThreadPoolExecutor(1) as pool:
+        before = processor_ticks(int(child))
         answer = pool.submit(ask, processes, ENDLESS[engine])
-        time.sleep(0.3)
+        wait_until(lambda: processor_ticks(int(child)) > before + 5)
         os.kill(int(child), signal.SIGKILL)
         with pytest.raises(StoreError, match=r"ended its process .SIGKILL.") as caught:
             answer.result()

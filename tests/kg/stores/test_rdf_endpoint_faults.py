@@ -29,7 +29,7 @@ def _impatient(monkeypatch):
     monkeypatch.setattr("kg.stores.sparql_protocol.CONNECT_SECONDS", 2.0)
 
 
-def error_message(url, caplog, within=8.0):
+def error_message(url, caplog, within=25.0):
     """Return the one line that opening a store fails with."""
     caplog.set_level(logging.DEBUG)
     began = time.monotonic()

@@ -11,10 +11,16 @@ from serving.api.options import Limits, ServeOptions
 from tests.serving.api.conftest import wait_until_ready
 
 
-def test_on_this_machine_nobody_needs_a_token_until_there_is_one(client, token):
+@pytest.fixture
+def short_memory(monkeypatch):
+    """Tokens that are remembered for a twentieth of a second, in place of a whole one."""
+    monkeypatch.setattr("serving.api.authentication.REMEMBERED_SECONDS", 0.05)
+
+
+def test_on_this_machine_nobody_needs_a_token_until_there_is_one(short_memory, client, token):
     assert client.get("/v2/items/1").status_code == 200
     headers = token("read")
-    time.sleep(1.05)
+    time.sleep(0.06)
     assert client.get("/v2/items/1").status_code == 401
     assert client.get("/v2/items/1", headers=headers).status_code == 200
 
@@ -49,7 +55,7 @@ def test_a_scope_allows_what_it_says(serve, token, scope, allowed):
             assert f"needs the scope {needed}" in found.json()["detail"]
 
 
-def test_wrong_revoked_and_expired_tokens_are_refused(serve, token, home):
+def test_wrong_revoked_and_expired_tokens_are_refused(short_memory, serve, token, home):
     from schema.ledger_tokens import TokenRecords
 
     client = serve(require_token=True)
@@ -62,7 +68,7 @@ def test_wrong_revoked_and_expired_tokens_are_refused(serve, token, home):
     assert client.get("/v2/items/1", headers=headers).status_code == 200
     with home.ledger() as ledger:
         TokenRecords(ledger).revoke("till")
-    time.sleep(1.05)
+    time.sleep(0.06)
     assert "was revoked" in client.get("/v2/items/1", headers=headers).json()["detail"]
 
 

@@ -445,9 +445,9 @@ def test_a_header_without_end_is_one_line_at_once(tmp_path, monkeypatch, line_en
     monkeypatch.setattr(dialect, "_HEAD_BYTES", 1 << 10)
     monkeypatch.setattr(dialect, "MAX_LINE_BYTES", 1 << 18)
     text = b"id," + b"x" * (1 << (19 if not line_end else 17)) + line_end
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(DataError, match=r"no end of a line|name of a column has") as caught:
         open_source(write(tmp_path, text))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5

@@ -233,13 +233,13 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_are_refused_in_one_line_and_at_once(tmp_path, name):
     path = write(tmp_path, BOMBS[name], "a.xml")
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(
         DataError, match=r"line 1: (declares an entity|elements are nested)"
     ) as caught:
         open_source(path)
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("start", ["<x><!--", "<x><item a='", "<x><?pi "])

@@ -10,7 +10,9 @@ from multiprocessing.util import Finalize
 
 import pytest
 
+from schema import ledger
 from tests.in_memory import Folder, has_room
+from tests.new_ledgers import RememberedMigrations
 from tests.ray_cluster import TwoNodes
 from tests.servers import (
     FusekiServer,
@@ -47,6 +49,18 @@ def pytest_sessionfinish(session, exitstatus):
     if folder is not None and exitstatus == pytest.ExitCode.OK:
         # At the end of the process, after multiprocessing has removed what is in it (at -100).
         Finalize(None, folder.remove, exitpriority=-200)
+
+
+MIGRATIONS = RememberedMigrations(ledger._run_migrations)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _remembered_migrations(request):
+    """Make new ledgers quickly, but where ledgers themselves are tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.parent.name != "schema":
+            patch.setattr(ledger, "_run_migrations", MIGRATIONS)
+        yield
 
 
 def require_java():

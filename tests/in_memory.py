@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")
-PREFIX = "pytest-in-memory-"
+PREFIX = "pytest-mem-"
+"""Short, since the sockets of a Ray cluster, whose paths have at most 107 bytes, are below it."""
 ROOM = 4 << 30
 """Bytes that must be free: the whole suite writes about 2 GiB."""
 

@@ -13,24 +13,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.process_tree import run_measured
+from benchmarks.run_command import ROOT
+
 FORMATS = ("csv", "jsonl", "xml")
 BLOCK_PRODUCTS = 5_000
 _BLOCK = "\ue000"
 """In the text of a block, the place of its number, which makes ids, titles and values distinct."""
-_INTERVAL = 0.05  # seconds between two looks at the memory of the processes
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _WORDS = "red blue cotton steel mug lamp large small round outdoor light solid oak glass".split()
 
 
@@ -135,39 +134,10 @@ def ingest(path: Path, home: Path, store: bool) -> tuple[dict[str, int], float, 
     """
     words = [sys.executable, "cli.py", "--home", str(home), "--json", "ingest", str(path)]
     words += [] if store else ["--dry-run"]
-    started = time.perf_counter()
     with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(words, stdout=out, cwd=ROOT)
-        peak = 0
-        while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                break
-            peak = max(peak, _resident_bytes(process.pid))
-            time.sleep(_INTERVAL)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        # The largest of the processes alone, which the looks may have missed.
-        peak = max(peak, usage.ru_maxrss * 1024)
-        seconds = time.perf_counter() - started
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, words)
+        taken = run_measured(words, out, ROOT)
         out.seek(0)
-        return json.load(out), seconds, peak
-
-
-def _resident_bytes(root: int) -> int:
-    """Return the resident memory of a process and those that it started."""
-    total = 0
-    pids = [root]
-    while pids:
-        folder = Path("/proc") / str(pids.pop())
-        try:
-            total += int((folder / "statm").read_text().split()[1]) * _PAGE
-            for task in (folder / "task").iterdir():
-                pids += map(int, (task / "children").read_text().split())
-        except OSError:
-            continue  # it has just ended
-    return total
+        return json.load(out), taken.seconds, taken.peak_bytes
 
 
 def measure(format: str, megabytes: int, store: bool) -> Measured:

@@ -1,17 +1,17 @@
 """Measure every command at catalogues of growing size, and how its cost grows with them.
 
-    python -m benchmarks.scale --working DIR [--items 100 1000 10000 100000] [--limit 3600]
+    python -m benchmarks.scale --working DIR [--items 200 1000 10000 100000] [--limit 3600]
         [--only STAGE ...] [--figures FILE] [--markdown FILE] [--plot FILE] [--keep]
 
 Each stage is a process of its own, as a user calls it, on the synthetic sample without images. What
 is measured is the time from its start to its end, the seconds of the processors, the peak memory of
 the process with those that it starts, and by how much the files have grown. A stage that takes
-longer than ``--limit`` seconds is ended and reported as not finished, and what needs it is left out.
+longer than ``--limit`` seconds is ended and told as not finished, and what needs it is left out.
 
-The figures are written after each stage. The same call goes on where it was cut off: what has been
+The figures are written after each stage. The same call goes on where it was cut off: what was
 measured is not measured again, and a stage that did not finish is tried again only with a greater
-limit. A size's folder in ``--working`` is removed when all of its stages are done. ``--items`` has
-a hundred as well: all that so few items take is the start, which is subtracted for the slopes.
+limit. A size's folder in ``--working`` is removed when all of its stages are done. ``--items``
+begins with few: all that these take is the start, which is subtracted for the slopes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from benchmarks.process_tree import NotFinishedError, run_measured
 from benchmarks.run_command import ROOT
 from benchmarks.scale_figures import Figure, Figures, markdown_table, plot
 
-SIZES = (100, 1_000, 10_000, 100_000)
+SIZES = (200, 1_000, 10_000, 100_000)
 LIMIT = 3_600
 """Seconds that a stage may take."""
 FIGURES = ROOT / "benchmarks" / "figures" / "scale.json"
@@ -169,10 +169,10 @@ STAGES = (
 
 def command_of(stage: Stage, at: Place, figures: Figures) -> list[str]:
     """Return the words by which a stage is started."""
-    words = stage.words(at)
+    words: Sequence[object] = stage.words(at)
     if stage.name == "undo of the 1%":
         words = ("undo", figures.of(at.items, HISTORY).said["run"])
-    start = ("-m", "benchmarks.scale_work")
+    start: tuple[str, ...] = ("-m", "benchmarks.scale_work")
     if stage.is_command:
         start = (str(ROOT / "cli.py"), "--home", str(at.home), "--json")
     return [sys.executable, *start, *map(str, words)]
@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="keep the homes")
     arguments = parser.parse_args()
     figures = Figures.open(arguments.figures)
-    stages = STAGES
+    stages: Sequence[Stage] = STAGES
     if arguments.only:
         wanted = set(arguments.only)
         # And what they need, from the last stage to the first.

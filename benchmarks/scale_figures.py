@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-BASE = 100
+BASE = 200
 """Items of the catalogue whose figures are those of the start."""
 LARGE = 10_000
 """Items from which the start does not count for much."""
@@ -236,7 +236,7 @@ def plot(figures: Figures, stages: Sequence[str], path: Path) -> None:
     from matplotlib import pyplot
 
     drawing, axes = pyplot.subplots(1, 2, figsize=(11, 6), dpi=80, layout="constrained")
-    colours = pyplot.get_cmap("tab20").colors
+    colours = [pyplot.get_cmap("tab20")(number) for number in range(20)]
     for axis, cost, title in zip(
         axes, (cpu_seconds, peak_mb), ("seconds of processors", "peak memory, MB"), strict=True
     ):

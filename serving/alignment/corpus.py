@@ -37,9 +37,12 @@ RETURNED = 50
 """Among how many of an item's nearest ones one is that it is compared with."""
 MAX_DOCUMENT_SHARE = 0.05
 MIN_FREQUENT = 2000
-"""N-grams of more items than both of these are left out of the search for neighbours.
+MAX_FREQUENT = 5000
+"""N-grams of more items than that share are left out of the search for neighbours.
 
-They say little, and are most of its cost: it grows with the square of how often one occurs.
+They say little, and are most of its cost: it grows with the square of how often one occurs. What
+few items have is never left out, and what more than ``MAX_FREQUENT`` have always: from a hundred
+thousand items on, the search of an item takes as long in any catalogue.
 """
 
 
@@ -211,6 +214,6 @@ class _Search:
 
 def _without_frequent(matrix: csr_matrix) -> csr_matrix:
     frequencies = np.bincount(matrix.indices, minlength=matrix.shape[1])
-    limit = max(MIN_FREQUENT, MAX_DOCUMENT_SHARE * matrix.shape[0])
+    limit = min(MAX_FREQUENT, max(MIN_FREQUENT, MAX_DOCUMENT_SHARE * matrix.shape[0]))
     kept = frequencies <= limit
     return matrix if kept.all() else with_columns_kept(matrix, kept)

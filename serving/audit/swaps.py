@@ -35,6 +35,11 @@ LEAST_ITEMS = 40
 """Items with an image and a title, from which on exchanged ones are looked for."""
 MAX_LEARNED = 10_000
 """Items that are paired with others, so that memory stays flat."""
+MAX_COMPARED = 2_000
+"""Items with a suspicious image (title, statements) of which each is compared with each other, the
+most suspicious first: the time to find out who has whose grows with their square."""
+PAIRS_AT_ONCE = 250_000
+"""Of these pairs, how many are compared at once."""
 MAX_NUMBERS = 50_000_000
 """Probabilities that are kept at most: items times values; the smallest properties first."""
 _CLIP = 6.0
@@ -154,7 +159,8 @@ class SwapFinder:
             if own[worst] > own[_Class.RIGHT]:
                 suspicious[row] = worst
                 of_row[row] = own
-        partners = _partners(model, opinions, suspicious)
+        compared = sorted(suspicious, key=lambda row: of_row[row][_Class.RIGHT])
+        partners = _partners(model, opinions, {row: suspicious[row] for row in compared})
         return [
             self._finding(ids, items, row, worst, of_row[row], partners)
             for row, worst in suspicious.items()
@@ -252,21 +258,21 @@ def _partners(
 ) -> dict[int, tuple[int, float]]:
     """Return with which other suspicious item each seems to be exchanged, and how probably.
 
-    Both would be right with what the other has.
+    Both would be right with what the other has. Only the first ``MAX_COMPARED`` of a kind are
+    compared.
     """
     partners: dict[int, tuple[int, float]] = {}
     for kind in _KINDS:
         rows = np.array([row for row, each in suspicious.items() if each is kind], np.int64)
+        rows = np.sort(rows[:MAX_COMPARED])
         if len(rows) < 2:
             continue
-        one, other = (each.ravel() for each in np.meshgrid(rows, rows, indexing="ij"))
-        features = opinions.features(
-            other if kind is _Class.STATEMENTS else one,
-            other if kind is _Class.TITLE else one,
-            other if kind is _Class.IMAGE else one,
-        )
-        right = _posterior(model.predict_log_proba(features))[:, _Class.RIGHT]
-        right = right.reshape(len(rows), len(rows))
+        at_once = max(1, PAIRS_AT_ONCE // len(rows))
+        parts = [
+            _right_with(model, opinions, kind, rows[start : start + at_once], rows)
+            for start in range(0, len(rows), at_once)
+        ]
+        right = np.concatenate(parts)
         both = right * right.T
         np.fill_diagonal(both, 0.0)
         best = both.argmax(1)
@@ -276,3 +282,17 @@ def _partners(
             if best[choice] == place and both[place, choice] > 1 / 2:
                 partners[row] = int(rows[choice]), float(both[place, choice])
     return partners
+
+
+def _right_with(
+    model: Any, opinions: _Opinions, kind: _Class, rows: IntArray, others: IntArray
+) -> FloatArray:
+    """Return how probably each of A rows would be right with what each of B others has [A, B]."""
+    one, other = (each.ravel() for each in np.meshgrid(rows, others, indexing="ij"))
+    features = opinions.features(
+        other if kind is _Class.STATEMENTS else one,
+        other if kind is _Class.TITLE else one,
+        other if kind is _Class.IMAGE else one,
+    )
+    right = _posterior(model.predict_log_proba(features))[:, _Class.RIGHT]
+    return right.reshape(len(rows), len(others))

@@ -45,8 +45,8 @@ def run_measured(
 ) -> Taken:
     """Run a command to its end, its output going to ``out`` if that is given.
 
-    Raises CalledProcessError if its exit code is none of ``codes``, and NotFinishedError if it takes more than ``limit``
-    seconds; it is then ended with all that it has started.
+    Raises CalledProcessError if its exit code is none of ``codes``, and NotFinishedError if it
+    takes more than ``limit`` seconds; it is then ended with all that it has started.
     """
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=out, cwd=folder, start_new_session=True)

@@ -284,10 +284,10 @@ def _shown(found: Alignment, least: float | None, *, every: bool) -> list[Aligne
     from serving.alignment.model import AlignmentDecision
 
     if least is not None:
-        return [pair for pair in found.pairs if pair.probability >= least]
+        return found.pairs.at_least(least)
     if every:
         return list(found.pairs)
-    return [pair for pair in found.pairs if pair.decision is not AlignmentDecision.DISTINCT]
+    return found.pairs.not_decided(AlignmentDecision.DISTINCT)
 
 
 def _write_pairs(path: Path, pairs: Iterable[AlignedPair]) -> None:

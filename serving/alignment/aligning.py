@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -46,6 +46,65 @@ class AlignedPair:
         }
 
 
+class AlignedPairs(Sequence[AlignedPair]):
+    """M pairs, each built on access: a million items have some ten million.
+
+    Args:
+        ids: of all items
+        left, right: the rows of the pairs' items [M]
+        probability: how probable it is that they are the same [M]
+        decisions: what is decided of each
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        left: IntArray,
+        right: IntArray,
+        probability: FloatArray,
+        decisions: list[AlignmentDecision],
+    ) -> None:
+        self._ids = ids
+        self._left = left
+        self._right = right
+        self._probability = probability
+        self._decisions = decisions
+
+    def __len__(self) -> int:
+        return len(self._decisions)
+
+    @overload
+    def __getitem__(self, index: int) -> AlignedPair: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[AlignedPair]: ...
+    def __getitem__(self, index: int | slice) -> AlignedPair | list[AlignedPair]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        return AlignedPair(
+            self._ids[self._left[index]],
+            self._ids[self._right[index]],
+            _rounded(self._probability[index]),
+            self._decisions[index],
+        )
+
+    def count_of(self, decision: AlignmentDecision) -> int:
+        """Return how many pairs were decided so."""
+        return self._decisions.count(decision)
+
+    def at_least(self, probability: float) -> list[AlignedPair]:
+        """Return the pairs that are so probable."""
+        chances = enumerate(map(_rounded, self._probability))
+        return [self[place] for place, chance in chances if chance >= probability]
+
+    def not_decided(self, decision: AlignmentDecision) -> list[AlignedPair]:
+        """Return the pairs that were not decided so."""
+        return [self[place] for place, each in enumerate(self._decisions) if each is not decision]
+
+
+def _rounded(probability: np.float64) -> float:
+    return round(float(probability), 6)
+
+
 @dataclass(frozen=True)
 class AlignOptions:
     """How pairs are found and decided.
@@ -67,13 +126,13 @@ class Alignment:
     because one of their items has a better match.
     """
 
-    pairs: tuple[AlignedPair, ...]
+    pairs: AlignedPairs
     clusters: tuple[tuple[tuple[str, ...], float], ...]
     demoted: int = 0
 
     def count(self, decision: AlignmentDecision) -> int:
         """Return how many pairs were decided so."""
-        return sum(pair.decision is decision for pair in self.pairs)
+        return self.pairs.count_of(decision)
 
 
 def known_sides(
@@ -175,12 +234,7 @@ def _resolved(
         demoted = int((matched & ~kept).sum())
         matched = kept
     ids = [record.id for record in corpus.records]
-    pairs = tuple(
-        AlignedPair(ids[one], ids[other], round(chance, 6), decision)
-        for one, other, chance, decision in zip(
-            left.tolist(), right.tolist(), probability.tolist(), decisions, strict=True
-        )
-    )
+    pairs = AlignedPairs(ids, left, right, probability, decisions)
     found = clusters(left, right, probability, matched)
     return Alignment(pairs, tuple(_named(each, ids) for each in found), demoted)
 

@@ -16,6 +16,8 @@ from serving.alignment.records import Side
 
 KINDS = ("title n-grams", "title beginning", "text words")
 """The cosines by which neighbours are found."""
+ROWS_AT_ONCE = 5000
+"""Items whose neighbours are compared with those of their neighbours at once."""
 
 
 def candidate_pairs(
@@ -56,25 +58,30 @@ def _pairs_of(corpus: Corpus, kind: str, nearest: int, begun: IntArray) -> IntAr
     there = corpus.neighbours(kind, begun).items
     partners = np.unique(there[there >= 0])
     back = corpus.neighbours(kind, partners).items
-    pairs, rank = _numbered(begun, there, len(corpus))
-    returned, rank_back = _numbered(partners, back, len(corpus), swapped=True)
-    both, place, place_back = np.intersect1d(
-        pairs, returned, assume_unique=True, return_indices=True
-    )
-    is_near = np.minimum(rank[place], rank_back[place_back]) < nearest
-    return np.stack(np.divmod(both[is_near], len(corpus)), axis=1)
+    found = [np.zeros((0, 2), np.int64)]
+    for start in range(0, len(begun), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        found.append(_mutual(begun[part], there[part], partners, back, nearest))
+    return np.concatenate(found)
 
 
-def _numbered(
-    rows: IntArray, items: IntArray, width: int, *, swapped: bool = False
-) -> tuple[IntArray, IntArray]:
-    """Return each pair of a row [R] and one of its neighbours [R, K] as a number, and its rank."""
+def _mutual(
+    rows: IntArray, items: IntArray, partners: IntArray, back: IntArray, nearest: int
+) -> IntArray:
+    """Return the pairs [M, 2] of rows [R] and neighbours of theirs that have them in turn.
+
+    ``items`` [R, K] are the neighbours of the rows, and ``back`` [P, K] those of the ``partners``
+    [P], which are in order and have all of ``items``. One of the two is among the ``nearest`` of
+    the other.
+    """
     own = np.repeat(rows, items.shape[1])
     other = items.ravel()
     rank = np.tile(np.arange(items.shape[1]), len(rows))
     is_there = other >= 0
-    first, second = (other, own) if swapped else (own, other)
-    return (first * width + second)[is_there], rank[is_there]
+    own, other, rank = own[is_there], other[is_there], rank[is_there]
+    is_own = back[np.searchsorted(partners, other)] == own[:, None]
+    is_near = is_own.any(1) & (np.minimum(rank, is_own.argmax(1)) < nearest)
+    return np.stack([own[is_near], other[is_near]], axis=1)
 
 
 def recall(

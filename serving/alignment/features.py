@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,14 @@ def common_properties(corpus: Corpus, left: IntArray, right: IntArray) -> tuple[
     return tuple(sorted(name for name, _ in frequent))
 
 
+@dataclass(frozen=True)
+class PairFeatures:
+    """The ``names`` [F] and the ``values`` [M, F] of the features of M pairs."""
+
+    names: list[str]
+    values: NDArray[np.float32]
+
+
 def pair_features(
     corpus: Corpus,
     left: IntArray,
@@ -66,12 +75,25 @@ def pair_features(
     progress: ProgressCallback = no_progress,
 ) -> tuple[list[str], NDArray[np.float32]]:
     """Return the names [F] and the features [M, F] of pairs of rows ``left`` [M], ``right`` [M]."""
+    parts = list(feature_parts(corpus, left, right, properties, progress))
+    return parts[-1].names, np.concatenate([part.values for part in parts])
+
+
+def feature_parts(
+    corpus: Corpus,
+    left: IntArray,
+    right: IntArray,
+    properties: Sequence[str],
+    progress: ProgressCallback = no_progress,
+) -> Iterator[PairFeatures]:
+    """Yield the features of pairs of rows ``left`` [M] and ``right`` [M], some thousand at once.
+
+    A million items have some ten million pairs, whose features would take ten gigabytes.
+    """
     rows = np.unique(np.concatenate([left, right]))
     for kind in RIVALS:
         # All at once, which takes less time than in parts.
         corpus.neighbours(kind, rows)
-    names: list[str] = []
-    parts = []
     for start in range(0, max(1, len(left)), PAIRS_AT_ONCE):
         part = slice(start, start + PAIRS_AT_ONCE)
         columns = _Columns()
@@ -80,10 +102,9 @@ def pair_features(
         _add_codes(columns, corpus, left[part], right[part])
         _add_values(columns, corpus, left[part], right[part], properties)
         _add_rivals(columns, corpus, left[part], right[part], cosines)
-        names = list(columns.columns)
-        parts.append(np.stack(list(columns.columns.values()), axis=1))
+        features = np.stack(list(columns.columns.values()), axis=1)
         progress(min(start + PAIRS_AT_ONCE, len(left)), len(left))
-    return names, np.concatenate(parts)
+        yield PairFeatures(list(columns.columns), features)
 
 
 def _add_cosines(

@@ -28,7 +28,7 @@ from schema.manifests import ALIGNMENT_FILE, ALIGNMENT_TREES, CONFIG, MANIFEST, 
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from serving.alignment.corpus import Corpus
-from serving.alignment.features import pair_features
+from serving.alignment.features import feature_parts
 from serving.alignment.records import Side
 from serving.proof import Proven, lowest_threshold
 
@@ -125,8 +125,9 @@ class AlignmentModel:
         """Return how probable it is that the pairs of rows are the same product [M]."""
         if not len(left):
             return np.zeros(0)
-        _, features = pair_features(corpus, left, right, self.properties, progress)
-        return self.calibration.probabilities(scores_of(self.trees, self.names, features))
+        parts = feature_parts(corpus, left, right, self.properties, progress)
+        scores = [scores_of(self.trees, self.names, part.values) for part in parts]
+        return self.calibration.probabilities(np.concatenate(scores))
 
     def thresholds(self, target: float = DEFAULT_TARGET) -> Thresholds:
         """Return the thresholds for a share of right matches, and of matches that are not lost.

@@ -18,6 +18,14 @@ from benchmarks.scale_figures import (
     net_slope,
     slope,
 )
+from benchmarks.scale_plan import (
+    Assumed,
+    gigabytes,
+    markdown,
+    planned,
+    shards_of,
+    statements_of_item,
+)
 
 SAY = "import sys; open(sys.argv[1], 'a').write(sys.argv[2] + ' '); print('{\"cells\": 7}')"
 
@@ -124,3 +132,29 @@ def test_the_table_has_a_cost_for_each_size_and_the_slopes_with_and_without_the_
     _, _, ingest, align = markdown_table(Figures(None, sizes), ["ingest", "align"]).splitlines()
     assert ingest == "| ingest | 15.0 s | 105 s | 0.85 / 1.00 | 1,100 MB | 0.74 / 0.99 |"
     assert align == "| align | 4.0 s | not within 60 s | – / – | 50 MB | – / – |"
+
+
+def test_the_plan_multiplies_what_an_item_takes_and_counts_once_what_is_done_for_a_sample():
+    sizes = {
+        200: {"ingest": Figure(1, 2, 100, 5), "train experts": Figure(1, 9)},
+        1_000: {
+            "ingest": Figure(1, 3.6, 100, 7, said={"statements": 8_000}),
+            "train experts": Figure(1, 90),
+        },
+    }
+    figures = Figures(None, sizes)
+    # 1.6 s for 800 items: 2 ms an item, so 2,000 s for a million.
+    found = planned(figures, "ingest", 1_000_000, Assumed(vcpus=10, busy=0.5, vcpu_hour=0.1))
+    assert found is not None
+    assert found.cpu_hours == pytest.approx(2000 / 3600)
+    assert found.node_hours == pytest.approx(2000 / 3600 / 5)
+    # Idle processors are paid as well.
+    assert found.dollars == pytest.approx(2000 / 3600 * 2 * 0.1)
+    once = planned(figures, "train experts", 1_000_000, Assumed())
+    assert once is not None
+    assert once.cpu_hours == 90 / 3600
+    assert planned(figures, "align", 1_000_000, Assumed()) is None
+    assert statements_of_item(figures) == 8
+    assert gigabytes(figures, "ingest", 1_000_000) == pytest.approx(2.5)
+    assert shards_of(11_200_001, Assumed(shard_items=1_000_000)) == 12
+    assert "125,000 items, 1 shards" in markdown(figures, [1_000_000], Assumed())

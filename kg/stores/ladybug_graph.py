@@ -95,11 +95,17 @@ MERGED_ROWS = 8_192
 DELETED_ROWS = 1_000
 """Statements that are deleted at once: each of their items' is compared with all of them."""
 COPIED_BYTES = 96 << 20
-"""The most that is loaded by one COPY: a million statements with short texts.
+"""The most that is loaded by one COPY into a small graph: a million statements with short texts.
 
 Two loads of half as many take a tenth more of the processors' time, and no less memory, since the
 second writes the rows of the first anew.
 """
+LOADED_SHARE = 4
+"""Into a large graph, so much of its file is loaded by one COPY, which is half of its rows in
+Arrow's form: what is written anew by all of them is then no more than three times the graph. With
+loads of one size it would grow with the square of the graph."""
+MEMORY_OF_LOAD = 16
+"""Never more is loaded at once than this part of the memory that is available."""
 HELD_BYTES = 1 << 27
 """The most that is held in memory to be read while it is loaded."""
 COPIED_ROWS = 16_384
@@ -277,7 +283,7 @@ class LadybugGraph(LadybugReader):
         item_ids = batch.items["id"].to_pylist()
         if self._may_wait(batch, item_ids):
             rows = NewRows.of(batch)
-            if self._waiting and self._waiting.nbytes + rows.nbytes > COPIED_BYTES:
+            if self._waiting and self._waiting.nbytes + rows.nbytes > self._most_at_once():
                 # No more than the rows of two loads are in memory.
                 self._finish_loading()
                 self._begin_loading(self._load_waiting)
@@ -288,6 +294,11 @@ class LadybugGraph(LadybugReader):
             self._held = None
             self._merge(batch, version)
         self._added.add(item_ids)
+
+    def _most_at_once(self) -> int:
+        """Return the most bytes that one COPY loads."""
+        of_memory = available_memory() // MEMORY_OF_LOAD
+        return max(COPIED_BYTES, min(self._size() // LOADED_SHARE, of_memory))
 
     def _hold(self, rows: NewRows, batch: JournalBatch) -> None:
         """Hold new rows, if the graph's rows are all held and few enough."""
@@ -387,7 +398,7 @@ class LadybugGraph(LadybugReader):
 
     def _load(self, label: str, rows: pa.Table) -> None:
         """Load new rows, each COPY in autocommit."""
-        for part in parts(rows, COPIED_BYTES):
+        for part in parts(rows, self._most_at_once()):
             if not self._copy(label, part):
                 # Half as many take half of the memory, but all of them more time.
                 for half in parts(part, part.nbytes // 2 + 1):

@@ -14,7 +14,7 @@ from schema.progress import ProgressCallback, no_progress
 from serving.search import database
 from serving.search.database import FIELDS, read_known, sqlite_errors, transaction, write_known
 from serving.search.documents import Document, DocumentReader, SearchedItem, told
-from serving.search.groups import GroupModel, Signatures, features_of
+from serving.search.groups import GroupModel, Signatures, features_of, fitted_places
 from serving.search.heads import WordUse, heads_of
 from serving.search.query import spelled
 from serving.search.words import BREAK
@@ -97,25 +97,28 @@ def build(
     """Make an index of items in a new file; what is ``known`` is kept with it."""
     documents: list[Document] = []
     use = WordUse()
-    features = []
     for count, item in enumerate(items, 1):
         document = reader.read(item)
         documents.append(document)
         use.add(document.texts, document.wholes)
-        features.append(features_of(item, document))
         if not count % _READ_ROWS:
             progress(count // 2, len(items))
+    # The features of all items at once would be a third of the memory.
+    sample = fitted_places(len(items))
+    features = [features_of(items[place], documents[place]) for place in sample]
     model = GroupModel.fit(features, any(not item.category for item in items))
-    signatures = model.signatures(features)
     del features
     things = use.things()
     with closing(database.create(path)) as connection, sqlite_errors(path):
         writer = _Writer(connection, model, things)
         connection.execute("BEGIN")
-        for count, (item, document) in enumerate(zip(items, documents, strict=True), 1):
-            writer.add(item, document, signatures[count - 1 : count], False)
-            if not count % _READ_ROWS:
-                progress((len(items) + count) // 2, len(items))
+        for start in range(0, len(items), _READ_ROWS):
+            part = items[start : start + _READ_ROWS]
+            own = documents[start : start + _READ_ROWS]
+            signatures = model.signatures(list(map(features_of, part, own)))
+            for place, (item, document) in enumerate(zip(part, own, strict=True)):
+                writer.add(item, document, signatures[place : place + 1], False)
+            progress((len(items) + start + len(part)) // 2, len(items))
         writer.flush()
         connection.execute("INSERT INTO found (found) VALUES ('rebuild')")
         connection.executemany(

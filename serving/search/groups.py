@@ -39,6 +39,11 @@ def features_of(item: SearchedItem, document: Document) -> set[str]:
     return found
 
 
+def fitted_places(items: int) -> range:
+    """Return the places of the items that the decomposition is fitted to."""
+    return range(0, items, max(1, math.ceil(items / FITTED_ITEMS)))
+
+
 @dataclass(frozen=True)
 class GroupModel:
     """F features with their weights [F], the projection [F, D], and the centres [K, D]."""
@@ -50,12 +55,14 @@ class GroupModel:
 
     @classmethod
     def fit(cls, features: Sequence[Iterable[str]], with_groups: bool) -> GroupModel:
-        """Fit signatures to items given by their features, and groups if they are wanted."""
+        """Fit signatures to items given by their features, and groups if they are wanted.
+
+        Of more items than ``FITTED_ITEMS``, those at :func:`fitted_places` are enough.
+        """
         from scipy import sparse
         from sklearn.utils.extmath import randomized_svd
 
-        step = max(1, math.ceil(len(features) / FITTED_ITEMS))
-        sample = [list(each) for each in features[::step]]
+        sample = [list(features[place]) for place in fitted_places(len(features))]
         counts = Counter(name for each in sample for name in each)
         names = [name for name, count in counts.most_common(MAX_FEATURES) if count >= LEAST_ITEMS]
         index = {name: place for place, name in enumerate(sorted(names))}

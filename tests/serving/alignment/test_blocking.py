@@ -33,6 +33,7 @@ def test_within_one_catalogue_every_pair_comes_once() -> None:
 
 def test_a_pair_is_near_by_one_and_not_far_by_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.alignment.corpus.RETURNED", 12)
+    monkeypatch.setattr("serving.alignment.blocking.ROWS_AT_ONCE", 7)
     rng = np.random.default_rng(3)
     words = [f"{chr(97 + at)}{'xyz'[at % 3] * 3}" for at in range(20)]
     titles = [" ".join(rng.choice(words, rng.integers(6, 12))) for _ in range(65)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,3 +64,20 @@ def test_any_titles_can_be_compared(titles: list[str]) -> None:
         assert matrix.shape[0] == len(titles)
         assert np.isfinite(matrix.data).all()
     assert corpus.neighbours("title n-grams").items.shape[0] == len(titles)
+
+
+def test_what_too_many_items_have_is_left_out_of_the_search_however_many_items_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    titles = ("mug red", "mug red", "mug blue", "mug blue", "mug green")
+    records = tuple(Record(str(number), title) for number, title in enumerate(titles))
+    monkeypatch.setattr("serving.alignment.corpus.MIN_FREQUENT", 2)
+    monkeypatch.setattr("serving.alignment.corpus.MAX_DOCUMENT_SHARE", 1.0)
+
+    def found() -> list[int]:
+        corpus = Corpus(Records(records, (Side.EITHER,) * len(records)))
+        return (corpus.neighbours("title words").items >= 0).sum(1).tolist()
+
+    assert found() == [4, 4, 4, 4, 4]
+    monkeypatch.setattr("serving.alignment.corpus.MAX_FREQUENT", 3)
+    assert found() == [1, 1, 1, 1, 0]

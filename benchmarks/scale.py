@@ -197,8 +197,9 @@ def measure(stage: Stage, at: Place, figures: Figures, limit: float) -> Figure:
         except subprocess.CalledProcessError as error:
             return Figure(failed=f"exit code {error.returncode}")
         finally:
-            grown = bytes_in(at.folder) - before
+            written = bytes_in(at.out)
             shutil.rmtree(at.out)
+            grown = bytes_in(at.folder) - before
         out.seek(0)
         said = _said(stage, json.load(out))
     return Figure(
@@ -206,6 +207,7 @@ def measure(stage: Stage, at: Place, figures: Figures, limit: float) -> Figure:
         cpu_seconds=round(taken.cpu_seconds, 2),
         peak_mb=round(taken.peak_bytes / 1e6, 1),
         disk_mb=round(grown / 1e6, 3),
+        out_mb=round(written / 1e6, 3),
         load=round(load, 1),
         said=said,
     )

@@ -31,7 +31,8 @@ class Figure:
         seconds: of the wall clock
         cpu_seconds: of all processors together
         peak_mb: the most resident memory of its processes together
-        disk_mb: by how much the files have grown
+        disk_mb: by how much the files of the home have grown
+        out_mb: the size of what was written outside it
         load: the machine's load average over a minute when it began
         said: what its JSON says that is of interest
         not_finished_within: the seconds after which it was ended
@@ -43,6 +44,7 @@ class Figure:
     cpu_seconds: float | None = None
     peak_mb: float | None = None
     disk_mb: float | None = None
+    out_mb: float | None = None
     load: float | None = None
     said: dict[str, Any] = field(default_factory=dict)
     not_finished_within: float | None = None

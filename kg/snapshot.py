@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,7 +131,7 @@ def read_snapshot(
         return np.stack(numbers, axis=1).astype(np.int32)
 
     triples = []
-    for batch in store.triples(ranks):
+    for batch in _gathered(store.triples(ranks), items.num_rows):
         triples.append(numbered(batch))
     lost = []
     for batch in losing_batches(store, ontology) if ontology is not None else ():
@@ -173,6 +173,25 @@ def _without_predicted(items: pa.RecordBatch) -> pa.RecordBatch:
     category = pc.if_else(pa.array(guessed), pa.scalar(None, pa.string()), items["category"])
     number = items.schema.get_field_index("category")
     return items.set_column(number, items.schema.field("category"), category)
+
+
+def _gathered(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield batches of so many rows at least, but for the last one.
+
+    To look up items takes time for all of them, however few are looked up.
+    """
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(each.num_rows for each in waiting) >= rows:
+            yield from _joined(waiting)
+            waiting = []
+    if waiting:
+        yield from _joined(waiting)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()
 
 
 def _details(items: pa.Table) -> ItemDetails:

@@ -19,7 +19,7 @@ BASE = 200
 """Items of the catalogue whose figures are those of the start."""
 LARGE = 10_000
 """Items from which the start does not count for much."""
-NET_SHARE = 0.5
+NET_SHARE = 0.2
 """What is left without the start counts for a slope if it is at least this share of the whole."""
 
 
@@ -142,14 +142,16 @@ def slope(points: Sequence[Point]) -> float | None:
 
 
 def net_of_start(points: Sequence[Point]) -> list[Point]:
-    """Return the points without what the smallest catalogue costs.
+    """Return the points without the start: the least that any catalogue costs.
 
-    Those are left out of which the start is the greater part: their rest is mostly noise.
+    That is the smallest one, unless a larger one was measured at a quieter moment: it cannot take
+    less. Points of which nearly all is the start are left out, since their rest is mostly noise.
     """
     if not points:
         return []
     base, *larger = sorted(points, key=lambda point: point.items)
-    net = [Point(point.items - base.items, point.cost - base.cost) for point in larger]
+    start = min(point.cost for point in points)
+    net = [Point(point.items - base.items, point.cost - start) for point in larger]
     return [
         rest
         for rest, whole in zip(net, larger, strict=True)

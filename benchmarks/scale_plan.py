@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.scale import FIGURES
-from benchmarks.scale_figures import Figures, Point, cpu_seconds, points_of
+from benchmarks.scale_figures import Figures, Point, cpu_seconds, net_of_start, points_of
 
 STATEMENTS = (100_000_000, 10_000_000_000)
 ONCE = ("train experts", "finetune align")
@@ -59,14 +59,14 @@ class Planned:
 
 
 def cost_of_item(points: Sequence[Point]) -> float | None:
-    """Return the cost of an item in the largest catalogue, without that of the smallest.
+    """Return the cost of an item in the largest catalogue, without that of the start.
 
-    None if only one size was measured.
+    None if that was not measured, or cannot be told from the start.
     """
-    if len(points) < 2:
+    largest = next(iter(net_of_start(points)[-1:]), None)
+    if largest is None or points[-1].cost <= min(point.cost for point in points[:-1]):
         return None
-    base, largest = points[0], points[-1]
-    return max(0.0, largest.cost - base.cost) / (largest.items - base.items)
+    return largest.cost / largest.items
 
 
 def planned(figures: Figures, stage: str, items: int, assumed: Assumed) -> Planned | None:
@@ -115,8 +115,8 @@ def markdown(figures: Figures, statements: Sequence[int], assumed: Assumed) -> s
         cells = [
             "not measured"
             if each is None
-            else f"{each.cpu_hours:,.1f} CPU h; {each.node_hours:,.1f} h of a node; "
-            f"{each.dollars:,.0f} $"
+            else f"{each.cpu_hours:,.2f} CPU h, {each.node_hours:,.2f} node h, "
+            f"{each.dollars:,.2f} $"
             for each in found
         ]
         lines.append(f"| {stage} | {' | '.join(cells)} |")
@@ -125,7 +125,7 @@ def markdown(figures: Figures, statements: Sequence[int], assumed: Assumed) -> s
         cells = [
             "not measured"
             if each is None
-            else f"{each:,.0f} GB; {each * assumed.disk_month:,.0f} $ a month"
+            else f"{each:,.0f} GB, {each * assumed.disk_month:,.0f} $ a month"
             for each in sums
         ]
         lines.append(f"| {told} | {' | '.join(cells)} |")

@@ -52,6 +52,8 @@ def test_the_start_is_subtracted_and_sizes_that_are_mostly_start_do_not_count():
     assert net_slope(costs) == pytest.approx(1)
     assert large_slope(costs) == pytest.approx(math.log10(7))
     assert net_of_start([]) == []
+    # A start of 5 s at a busy moment, and of 4 s at a quiet one.
+    assert [point.cost for point in net_of_start(points((200, 5), (1_000, 4), (9_000, 8)))] == [4]
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ class Stage:
         needs: another stage without which it cannot be done
         is_command: whether it is a command of Catalograph
         codes: exit codes that are no failure
+        makes: the name of the model that it makes
     """
 
     name: str
@@ -89,6 +90,7 @@ class Stage:
     needs: tuple[str, ...] = ("ingest",)
     is_command: bool = True
     codes: frozenset[int] = field(default=frozenset({0}))
+    makes: str = ""
 
 
 def _ingest(file: str) -> Callable[[Place], Sequence[object]]:
@@ -134,11 +136,13 @@ STAGES = (
         "train experts",
         lambda at: ("train", "--preset", "experts", "--name", "experts"),
         ("metrics", "classifier"),
+        makes="experts",
     ),
     Stage(
         "train network",
         lambda at: ("train", *NETWORK, "--name", "network"),
         ("steps", "seconds", "items_per_second"),
+        makes="network",
     ),
     Stage(
         "complete",
@@ -156,6 +160,7 @@ STAGES = (
         "finetune align",
         lambda at: ("finetune", "align", "--pairs", at.shop / "pairs.csv", "--name", "aligner"),
         ("pairs",),
+        makes="aligner",
     ),
     Stage(
         "align",
@@ -186,6 +191,9 @@ def bytes_in(folder: Path) -> int:
 def measure(stage: Stage, at: Place, figures: Figures, limit: float) -> Figure:
     """Do a stage and return what it took; what needs to be there is there."""
     at.out.mkdir(parents=True, exist_ok=True)
+    if stage.makes:
+        # What an earlier try has left behind, which was ended or failed.
+        shutil.rmtree(at.home / "models" / stage.makes, ignore_errors=True)
     before = bytes_in(at.folder)
     load = os.getloadavg()[0]
     with tempfile.TemporaryFile() as out:

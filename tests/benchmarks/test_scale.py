@@ -118,11 +118,16 @@ def test_what_takes_too_long_is_ended_and_said_and_what_needs_it_left_out(tmp_pa
     assert figures.is_done(40, "next")
 
 
-def test_a_stage_that_fails_is_said_and_tried_again(tmp_path, run):
+def test_a_stage_that_fails_is_said_and_tried_again_without_what_it_left_behind(
+    tmp_path, run, place
+):
     broken = stage(tmp_path, "first", "raise SystemExit(3)")
     _, figures = run([broken])
     assert figures.of(40, "first").failed == "exit code 3"
-    assert run([stage(tmp_path, "first")])[0] == ["first"]
+    left = place.home / "models" / "made"
+    left.mkdir(parents=True)
+    assert run([replace(stage(tmp_path, "first"), makes="made")])[0] == ["first"]
+    assert not left.exists()
 
 
 def test_the_table_has_a_cost_for_each_size_and_the_slopes_with_and_without_the_start():

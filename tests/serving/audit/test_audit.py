@@ -107,7 +107,10 @@ def peaked(position: int, size: int) -> FloatArray:
     return predicted
 
 
-def test_exchanged_images_and_titles_are_found_with_their_partners() -> None:
+def test_exchanged_images_and_titles_are_found_with_their_partners(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serving.audit.swaps.PAIRS_AT_ONCE", 1)
     rng = np.random.default_rng(0)
     specs = [PropertySpec(name, values=tuple("abcde"), counts=(9,) * 5) for name in "pqrstu"]
     ontology = Ontology(specs)
@@ -142,6 +145,11 @@ def test_exchanged_images_and_titles_are_found_with_their_partners() -> None:
     assert found["3"].proposed[0].value == "4"
     assert found["11"].proposed[0].value == "10"
     assert all(each["part"] == "image" for each in found["3"].evidence)
+    # Of more that are suspicious, the others are found, without a partner.
+    monkeypatch.setattr("serving.audit.swaps.MAX_COMPARED", 1)
+    unpaired = {each.item: each for each in finder.find(str)}
+    assert unpaired.keys() == found.keys()
+    assert not any(each.proposed for each in unpaired.values())
 
 
 def snapshot_of(rows: Sequence[tuple[str, str]], category: str = "Mugs") -> GraphSnapshot:

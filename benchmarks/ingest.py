@@ -219,7 +219,7 @@ def ingest_in_stages(table: Path, folder: Path) -> Stages:
         ("plan", pipeline, "plan_sources"),
         ("assemble", source_plan, "rows_of_batch"),
         ("assemble", assemble.Assembler, "assemble_rows"),
-        ("journal", journal.Journal, "append"),
+        ("journal", journal.Journal, "add"),
         ("graph", journaled.JournaledStore, "put"),
         ("graph", graph.LadybugGraph, "apply"),
         ("graph", journaled.JournaledStore, "close"),

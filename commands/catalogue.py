@@ -51,8 +51,18 @@ SHOWN_VALUES = 4
     "postgresql://catalograph@localhost/catalograph.  [default: $CATALOGRAPH_LEDGER, or the home's "
     "own, at first a file in it]",
 )
+@click.option(
+    "--journal",
+    metavar="URL",
+    envvar="CATALOGRAPH_JOURNAL",
+    help="Folder of an object store to keep the journal in from now on, such as "
+    "s3://bucket/shop.  [default: $CATALOGRAPH_JOURNAL, or the home's own, at first a folder in "
+    "it]",
+)
 @pass_context
-def init(context: Context, images: tuple[Path, ...], ledger: str | None) -> None:
+def init(
+    context: Context, images: tuple[Path, ...], ledger: str | None, journal: str | None
+) -> None:
     """Create a catalogue home.
 
     A home is the folder that holds a catalogue: its graph, ledger, ontology and models. `ingest`
@@ -65,6 +75,11 @@ def init(context: Context, images: tuple[Path, ...], ledger: str | None) -> None
     With --ledger the records (runs, rejected rows, query log, proposals, tokens) are in that
     database from now on; those so far are copied there.
 
+    With --journal the journal is in that folder of an object store from now on, and the graph in
+    the home follows it. What the home has of it is sent there. If another catalogue's home has done
+    so before, a new home follows that journal, and both write to it. Credentials and endpoint come
+    from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL.
+
     With --images the images in that folder may be read from now on. `ingest` does the same for the
     images that it finds; it is needed for images that came into the graph by another way, such as
     `copy`.
@@ -74,25 +89,43 @@ def init(context: Context, images: tuple[Path, ...], ledger: str | None) -> None
       catalograph --home shoes init
       catalograph --home hats --store neo4j://localhost/hats init
       catalograph --home hats init --images /photos/hats
+      catalograph --home shoes-here init --journal s3://shop/shoes
     """
+    from kg.home_journal import check_journal, journal_place, set_journal
     from kg.stores.open import open_store
 
     if context.store is not None:
         # Open the store before creating the home, so that an unusable one leaves nothing behind.
         open_store(context.store).close()
+    if journal is not None:
+        check_journal(journal)
     home = context.home(create=True)
     if context.store is not None:
         home.set_default_store(context.store)
     home.allow_images(images)
+    if journal is not None:
+        with bar("sending the journal", "files") as progress:
+            shared = set_journal(home, journal, progress)
+        if shared.sent:
+            context.note(f"{shared.sent:,} versions of the journal were sent there and read back")
+        if shared.fetched:
+            context.note(f"{shared.fetched:,} versions were fetched from there")
     copied = home.set_ledger(ledger) if ledger else 0
     if copied:
         context.note(f"{copied:,} rows of the ledger so far were copied; {home.ledger_path} stays")
     home.settings.accept_edits()
+    place = journal_place(home)
     context.emit(
-        {"home": str(home.path), "store": home.store_url, "ledger": home.ledger_url},
+        {
+            "home": str(home.path),
+            "store": home.store_url,
+            "ledger": home.ledger_url,
+            "journal": place,
+        },
         f"catalogue home: {home.path}",
         f"graph: {home.store_url}",
         f"ledger: {home.ledger_url}",
+        *([f"journal: {place}"] if place is not None else []),
     )
 
 

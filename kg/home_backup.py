@@ -21,9 +21,10 @@ from kg.home import LEDGER, Home
 from kg.home_settings import HomeSettings
 from kg.model_lock import LOCK
 from kg.stores.graph_files import copy_file
+from kg.stores.journal import LINK
 from kg.stores.lock import StoreLock
 from kg.stores.open import journaled_files
-from schema.errors import StoreError, StoreLockedError, UsageError
+from schema.errors import GraphNotFoundError, StoreError, StoreLockedError, UsageError
 from schema.files import WorkingFolder, sync
 from schema.manifests import MANIFEST, manifest_problems
 from schema.progress import ProgressCallback, no_progress
@@ -73,9 +74,10 @@ def back_up(
     """Copy a home into a new folder, completely or not at all.
 
     Others read it meanwhile; who writes waits for the time that graph and ledger take, and is
-    waited for ``wait`` seconds. The ledger of a server becomes a file in the copy, and a graph that
-    is not in the home is left out. Raises UsageError if the folder is there already,
-    StoreLockedError if somebody else writes all the time, and StoreError if the disk is full.
+    waited for ``wait`` seconds. The ledger of a server becomes a file in the copy, and a journal on
+    an object store a folder; a graph that is not in the home is left out. Raises UsageError if the
+    folder is there already, StoreLockedError if somebody else writes all the time, and StoreError
+    if the disk is full.
     """
     began = time.monotonic()
     folder = Path(folder).absolute()
@@ -110,6 +112,10 @@ def _copy(
     home: Home, copy: Path, report: BackupReport, wait: float, progress: ProgressCallback
 ) -> None:
     files = journaled_files(home.store_url)
+    if files is not None and files.shared is not None:
+        # It fetches what other homes have written so far, or says that it cannot.
+        with suppress(GraphNotFoundError):
+            home.store(read_only=True).close()
     inside = files is not None and files.folder.is_relative_to(home.path)
     entries = [
         path
@@ -135,6 +141,11 @@ def _copy(
             report.locked_seconds = round(time.monotonic() - locked, 3)
     if store is None:
         report.left_out.append(f"the graph, which is in {home.store_url}: back it up there")
+    elif files is not None and files.shared is not None:
+        report.left_out.append(
+            f"that the home follows {files.shared.url}: the copy has a journal of its own, up to "
+            f"version {files.journal.version}; `init --journal` lets it follow again"
+        )
     if home.has_ledger_server:
         with HomeSettings(copy).changing() as settings:
             settings.pop(LEDGER, None)
@@ -198,7 +209,7 @@ def _copy_path(path: Path, copy: Path, report: BackupReport) -> None:
         copy.mkdir(parents=True, exist_ok=True)
         for each in _entries(path):
             _copy_path(each, copy / each.name, report)
-    elif path.name not in (LOCK_FILE, LOCK):
+    elif path.name not in (LOCK_FILE, LOCK, LINK):
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy_file(path, copy)
         _count(copy, report)

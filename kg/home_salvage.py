@@ -171,6 +171,11 @@ def _salvage_store(
             f"the store {url} is a server and was left as it is: the new home uses it, too"
         )
         return
+    if files.shared is not None:
+        report.notes.append(
+            f"the journal on {files.shared.url} was not read, but its copy in the damaged home; "
+            "the new home has a journal of its own"
+        )
     scheme = url.partition(":")[0]
     target.set_default_store(f"{scheme}:{target.path / 'graph'}")
     with target.store() as store:

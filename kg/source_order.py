@@ -12,8 +12,7 @@ from kg.home import SOURCE_ORDER, Home
 from kg.home_ontology import is_current, refresh_ontology
 from kg.ingest.inheritance import inherit
 from kg.ingest.run_id import new_run_id
-from kg.stores.journal import ChangeOrigin, changes_table
-from kg.stores.merge import Changes
+from kg.stores.merge import Changes, StoredRows
 from kg.stores.protocol import GraphStore
 from kg.stores.references import (
     SourceOrder,
@@ -113,28 +112,48 @@ def finish_changes(home: Home, store: GraphStore, run: str) -> None:
 def show_anew(store: GraphStore, run: str) -> int:
     """Bring what items and statements of several sources show in line with the store's order."""
     count = 0
-    items = _reordered(store.items(), store.order)
-    for rows in chunks(items, ROWS_AT_ONCE):
-        store.append(changes_table(Changes(updated_items=list(rows)), ChangeOrigin.of(run)))
-        count += len(rows)
-    statements = _reordered(store.scan(), store.order)
-    for rows in chunks(statements, ROWS_AT_ONCE):
-        store.append(changes_table(Changes(updated_statements=list(rows)), ChangeOrigin.of(run)))
-        count += len(rows)
+    order = store.order
+    items = [row["id"] for batch in store.items() for row in _reordered(_several(batch), order)]
+    for ids in chunks(items, ROWS_AT_ONCE):
+        count += store.change(
+            ids, lambda stored: _shown_items(stored, order), run=run
+        ).changed_items
+    statements = (_reordered(_several(batch), order) for batch in store.scan())
+    about = dict.fromkeys(row["item"] for rows in statements for row in rows)
+    for ids in chunks(list(about), ROWS_AT_ONCE):
+        made = store.change(ids, lambda stored: _shown_statements(stored, order), run=run)
+        count += made.changed_statements
     return count
 
 
-def _reordered(batches: Iterable[pa.RecordBatch], order: SourceOrder) -> list[Row]:
+def _shown_items(stored: StoredRows, order: SourceOrder) -> Changes:
+    """Return the items of ``stored`` that look otherwise in an order."""
+    rows = _reordered(stored.items.values(), order)
+    return Changes(updated_items=rows, touched={row["id"] for row in rows})
+
+
+def _shown_statements(stored: StoredRows, order: SourceOrder) -> Changes:
+    """Return the statements of ``stored`` that look otherwise in an order."""
+    return Changes(updated_statements=_reordered(stored.statements.values(), order))
+
+
+def _several(batch: pa.RecordBatch) -> list[Row]:
+    """Return the rows of a batch that have several sources."""
+    rows: list[Row] = batch.filter(batch["references"].is_valid()).to_pylist()
+    return rows
+
+
+def _reordered(rows: Iterable[Row], order: SourceOrder) -> list[Row]:
     """Return the rows of several sources that look otherwise in an order."""
     changed: list[Row] = []
-    for batch in batches:
-        is_item = "images" in batch.schema.names
-        for row in batch.filter(batch["references"].is_valid()).to_pylist():
-            new = (
-                item_row(row["id"], item_references(row), order)
-                if is_item
-                else statement_row(row, statement_references(row), order)
-            )
-            if new != row:
-                changed.append(new)
+    for row in rows:
+        if not row["references"]:
+            continue
+        new = (
+            item_row(row["id"], item_references(row), order)
+            if "images" in row
+            else statement_row(row, statement_references(row), order)
+        )
+        if new != row:
+            changed.append(new)
     return changed

@@ -10,6 +10,7 @@ from multiprocessing.util import Finalize
 
 import pytest
 
+from kg.stores import shared_journal
 from schema import ledger
 from tests.in_memory import Folder, has_room
 from tests.new_ledgers import RememberedMigrations
@@ -17,6 +18,7 @@ from tests.ray_cluster import TwoNodes
 from tests.servers import (
     FusekiServer,
     Neo4jServer,
+    ObjectStoreServer,
     PostgresServer,
     RunningServer,
     missing_requirement,
@@ -77,7 +79,7 @@ def pytest_terminal_summary(terminalreporter):
     missing = missing_requirement()
     if missing:
         terminalreporter.write_line(
-            f"the tests of Neo4j and of a SPARQL server were skipped: {missing}"
+            f"the tests of Neo4j, of a SPARQL server and of Spark were skipped: {missing}"
         )
 
 
@@ -133,3 +135,21 @@ def ray_nodes(running_ray, monkeypatch):
     running_ray.add_second()
     yield running_ray
     running_ray.add_second()
+
+
+@pytest.fixture
+def object_store(object_store_server, monkeypatch):
+    """An object store; its ``url`` is that of a new folder each time.
+
+    Every reader asks it what is new, whatever a server in this process has asked for.
+    """
+    monkeypatch.setattr(shared_journal._check_age, "seconds", 0.0)
+    return object_store_server
+
+
+@pytest.fixture(scope="session")
+def object_store_server(tmp_path_factory):
+    """The server of ``object_store``. Credentials and address are in the environment."""
+    with ObjectStoreServer(tmp_path_factory.mktemp("object-store")) as server:
+        os.environ.update(server.environment(server.endpoint))
+        yield server

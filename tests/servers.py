@@ -1,4 +1,4 @@
-"""Real servers on loopback for tests: Neo4j and Apache Jena Fuseki from their jars, PostgreSQL."""
+"""Servers on loopback for tests: Neo4j and Apache Jena Fuseki from their jars, PostgreSQL, moto."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +93,7 @@ class RunningServer:
 
 
 class Server:
-    """A Java server on a free port of loopback, which runs as long as the ``with`` block.
+    """A server on a free port of loopback, which runs as long as the ``with`` block.
 
     ``folder`` keeps its log and what it writes.
     """
@@ -285,3 +287,48 @@ class PostgresServer(Server):
         """Kill the server (-9) if it runs, and remove its data."""
         super().kill()
         shutil.rmtree(self.data, ignore_errors=True)
+
+
+class ObjectStoreServer(Server):
+    """An object store that speaks S3, in memory.
+
+    Of two writers that create an object at the same moment both may succeed, since moto looks and
+    writes in two steps: where that matters, ``tests/faults/object_store.py`` stands in front of it.
+    """
+
+    bucket = "shops"
+
+    @property
+    def url(self) -> str:
+        """The URL of a new folder."""
+        return f"s3://{self.bucket}/{uuid.uuid4().hex}"
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the server."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        """Return the command that runs the server."""
+        # Its own lines about requests are no use to anybody.
+        code = (
+            "import logging, sys; logging.getLogger('werkzeug').disabled = True; "
+            "from moto.server import main; main(['-H', '127.0.0.1', '-p', sys.argv[1]])"
+        )
+        return [sys.executable, "-c", code, str(self.port)]
+
+    def start(self) -> None:
+        """Start the server, and make the bucket."""
+        super().start()
+        requests.put(f"{self.endpoint}/{self.bucket}", timeout=30).raise_for_status()
+
+    @staticmethod
+    def environment(endpoint: str) -> dict[str, str]:
+        """Return the variables by which an object store at an address is reached."""
+        return {
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": PASSWORD,
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ALLOW_HTTP": "true",
+        }

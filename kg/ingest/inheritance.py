@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_LEVELS = 16
 """The most products that may stand above a variant, one above the other."""
+MAX_ROUNDS = 5
+"""How often variants inherit again because other homes have written meanwhile."""
 _MEMORY = "400MB"
 
 
@@ -59,6 +61,15 @@ class Inheritance:
     retracted: int = 0
     circular: int = 0
     orphans: int = 0
+
+    def then(self, later: Inheritance) -> Inheritance:
+        """Return what this and a later round have written, and what the later one has found."""
+        return replace(
+            later,
+            fields=self.fields + later.fields,
+            statements=self.statements + later.statements,
+            retracted=self.retracted + later.retracted,
+        )
 
     def notes(self) -> Iterator[str]:
         """Yield a line for what happened."""
@@ -85,16 +96,25 @@ class Inheritance:
 
 
 def inherit(store: GraphStore, run: str, time: str) -> Inheritance:
-    """Let the variants in a store inherit from their products; doing so again changes nothing."""
-    links = _links(store)
-    if not links.num_rows:
-        return Inheritance()
-    with _database() as database:
-        families = _Families(database, links)
-        families.load(store)
-        for level in range(1, families.levels() + 1):
-            families.inherit_level(level)
-        return _write(store, families, run, time)
+    """Let the variants in a store inherit from their products; doing so again changes nothing.
+
+    What other homes write to a shared journal meanwhile is inherited, too, up to a few times.
+    """
+    written = Inheritance()
+    for _ in range(MAX_ROUNDS):
+        followed = store.followed
+        links = _links(store)
+        if not links.num_rows:
+            break
+        with _database() as database:
+            families = _Families(database, links)
+            families.load(store)
+            for level in range(1, families.levels() + 1):
+                families.inherit_level(level)
+            written = written.then(_write(store, families, run, time))
+        if store.followed == followed:
+            break
+    return written
 
 
 def _links(store: GraphStore) -> pa.Table:

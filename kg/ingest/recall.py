@@ -100,7 +100,8 @@ class Recaller:
     def beside(self) -> Sequence[Beside]:
         """Return what to keep beside the copy of the file, now that all of it is stored."""
         revision = self._store.revision()
-        if not self._key or not revision:
+        if not self._key or not revision or self._store.followed:
+            # What other homes have written meanwhile may be about what was read before.
             return ()
         if self._memory is not None:
             return (Beside(ROWS, partial(self._memory.write, key=self._key, revision=revision)),)

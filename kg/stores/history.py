@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -292,15 +291,47 @@ def undo(
             *(([], some) for some in chunks(statement_ids, ROWS_AT_ONCE)),
         ]
     for number, (items, statements) in enumerate(parts, start=1):
-        changes = undoing(store, run, items, statements)
-        deleted += changes.deleted
-        changes.deleted.clear()
+        part = _UndonePart(store, run, items, statements)
+        deleted += part.deleted
         is_last = number == len(parts)
-        add_deletions = partial(_with_deletions, changes)
-        made = store.change(deleted if is_last else [], add_deletions, run=by)
+        made = store.change(deleted if is_last else [], part.changes, run=by)
         report = report.plus(made)
         progress(number, len(parts))
     return report
+
+
+class _UndonePart:
+    """What undoing a run changes of some items and statements.
+
+    It is worked out from the store's history, and again where another home has added to that.
+    """
+
+    def __init__(
+        self,
+        store: GraphStore,
+        run: str,
+        item_ids: Collection[str],
+        statement_ids: Collection[str],
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._item_ids = item_ids
+        self._statement_ids = statement_ids
+        self._followed = store.followed
+        self._changes = undoing(store, run, item_ids, statement_ids)
+        self.deleted = list(self._changes.deleted)
+        """The items that nobody describes without the run."""
+
+    def changes(self, stored: StoredRows) -> Changes:
+        """Return the changes, with the deletion of the items of ``stored``."""
+        if self._store.followed != self._followed:
+            self._followed = self._store.followed
+            self._changes = undoing(self._store, self._run, self._item_ids, self._statement_ids)
+        if self._store.followed:
+            # Others may have described an item since it was found to be one to delete.
+            still = set(undoing(self._store, self._run, list(stored.items), []).deleted)
+            stored = replace(stored, items={id: stored.items[id] for id in still & {*stored.items}})
+        return _with_deletions(replace(self._changes, deleted=[]), stored)
 
 
 def _touched(store: GraphStore, run: str) -> tuple[list[str], list[str]]:

@@ -10,6 +10,8 @@ the journal, and not the graph, is what counts:
   append one, delta-rs reads the whole log, which took 0.4 s after a thousand entries.
 - Every byte of the log is accounted for, so a lost or altered entry is noticed
   (:mod:`kg.stores.journal_log`).
+- A journal may be shared by several homes on an object store. The folder then holds a copy of it,
+  byte for byte, and the store is what counts (:mod:`kg.stores.shared_journal`).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import hashlib
 import io
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,7 +41,7 @@ from schema.files import open_named, sync, write_atomically
 from schema.terms import now
 
 if TYPE_CHECKING:
-    from deltalake import PostCommitHookProperties
+    from deltalake import DeltaTable, PostCommitHookProperties
 
 # An item and a statement both have a column "id": here the statement's is called "statement". The
 # other columns that both have are the same ones.
@@ -83,12 +85,39 @@ KEEP_FOREVER = {
 }
 
 
-class Journal:
-    """An append-only table in a folder; version 0 is the first batch."""
+LINK = "_shared.json"
+"""Name of the file in a journal's folder that says of which shared journal it is a copy."""
 
-    def __init__(self, folder: Path) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch of changes as a Parquet file: its name, its bytes, and the number of its rows."""
+
+    name: str
+    data: bytes
+    rows: int
+
+    @classmethod
+    def of(cls, changes: pa.Table) -> Batch:
+        """Write changes in JOURNAL_SCHEMA into a file that is named after its sha256."""
+        data = bytes_of_changes(changes)
+        return cls(f"{hashlib.sha256(data).hexdigest()}.parquet", data, changes.num_rows)
+
+    def added_now(self) -> AddedFile:
+        """Return what an entry that adds the file now says of it."""
+        return AddedFile(self.name, len(self.data), time.time_ns() // 1_000_000, self.rows)
+
+
+class Journal:
+    """An append-only table in a folder; version 0 is the first batch.
+
+    ``go_on`` is how to go on if it is damaged: the end of such messages.
+    """
+
+    def __init__(self, folder: Path, go_on: str = GO_ON) -> None:
         self.folder = folder
-        self.log = JournalLog(folder)
+        self.go_on = go_on
+        self.log = JournalLog(folder, go_on)
         self._has_all_columns = False
 
     @property
@@ -116,6 +145,10 @@ class Journal:
         return version
 
     def append(self, changes: pa.Table) -> int:
+        """Add changes in JOURNAL_SCHEMA as a batch, see :meth:`add`."""
+        return self.add(Batch.of(changes))
+
+    def add(self, batch: Batch) -> int:
         """Write a batch durably; return its version.
 
         Raises StoreDamagedError if the log is damaged, before anything is written, and
@@ -123,23 +156,19 @@ class Journal:
         before, or else it has the batch.
         """
         with unavailable(self.folder):
-            return self._append(changes)
+            return self._add(batch)
 
-    def _append(self, changes: pa.Table) -> int:
-        data = bytes_of_changes(changes)
-        digest = hashlib.sha256(data).hexdigest()
-        path = self.folder / f"{digest}.parquet"
+    def _add(self, batch: Batch) -> int:
         # The store's lock keeps other writers out, so the version cannot change before the commit.
         if self.version >= 0 and not self._has_all_columns:
             self._add_columns()
         self._has_all_columns = True
         version = self.version + 1
-        hashes = self.log.next_hashes([path.name])
+        hashes = self.log.next_hashes([batch.name])
         # The file comes before the log entry that names it: a writer killed in between leaves only
         # a file that nobody reads.
-        write_atomically(path, data)
-
-        added = AddedFile(path.name, len(data), time.time_ns() // 1_000_000, changes.num_rows)
+        write_atomically(self.folder / batch.name, batch.data)
+        added = batch.added_now()
         if version == 0:
             self._create(added, hashes)
         else:
@@ -156,48 +185,39 @@ class Journal:
         for folder in (self.log.folder, self.folder, self.folder.parent):
             sync(folder)
 
+    def adopt(self, version: int, entry: bytes, files: Mapping[str, bytes]) -> None:
+        """Add the next version as it is in the journal of which this one is a copy.
+
+        Its files, by their names, and its hashes have been checked. Raises StoreUnavailableError if
+        the disk is full or refuses it, and StoreDamagedError if this log is damaged.
+        """
+        with unavailable(self.folder):
+            self.log.end()
+            for name, data in files.items():
+                write_atomically(self.folder / name, data)
+            write_atomically(self.log.path(version), entry)
+            # Only so that the head is never ahead: what the copy loses is fetched again.
+            sync(self.log.folder)
+            self.log.add_to_head(version)
+
     def _add_columns(self) -> None:
         """Add the columns to the table's schema that an earlier version did not know.
 
         That is a version of its own, without a batch.
         """
-        from deltalake import CommitProperties, DeltaTable, Field
-        from deltalake.schema import PrimitiveType
+        from deltalake import DeltaTable
 
         hashes = self.log.next_hashes([])
         version = self.version + 1
         with self._delta_errors(version):
-            table = DeltaTable(str(self.folder))
-            known = {field.name for field in table.schema().fields}
-            lacking = [
-                Field(field.name, PrimitiveType(str(field.type)))
-                for field in JOURNAL_SCHEMA
-                if field.name not in known
-            ]
-            if lacking:
-                table.alter.add_columns(
-                    lacking,
-                    commit_properties=CommitProperties(custom_metadata=hashes),
-                    post_commithook_properties=_keep_everything(),
-                )
-        if lacking:
+            has_added = add_columns(DeltaTable(str(self.folder)), hashes)
+        if has_added:
             self._acknowledge(version)
 
     def _create(self, added: AddedFile, hashes: dict[str, str]) -> None:
         """Create the table with its first file."""
-        from deltalake import CommitProperties, Schema
-        from deltalake.transaction import AddAction, create_table_with_add_actions
-
-        action = AddAction(added.path, added.size, {}, added.milliseconds, True, added.statistics())
         with self._delta_errors(0):
-            create_table_with_add_actions(
-                str(self.folder),
-                Schema.from_arrow(JOURNAL_SCHEMA),
-                [action],
-                mode="error",
-                configuration=KEEP_FOREVER,
-                commit_properties=CommitProperties(custom_metadata=hashes),
-            )
+            create_table(self.folder, added, hashes)
 
     @contextmanager
     def _delta_errors(self, version: int) -> Iterator[None]:
@@ -248,11 +268,11 @@ class Journal:
         return problems
 
     def other_files(self) -> list[Path]:
-        """Return the files of the folder that are neither log entries nor the head.
+        """Return the files of the folder that are neither log entries nor the head or the link.
 
         These are the Parquet files, and whatever else lies there.
         """
-        log = {*self.log.paths(), self.log.head_path}
+        log = {*self.log.paths(), self.log.head_path, self.folder / LINK}
         paths = [*self.folder.glob("*"), *self.log.folder.glob("*")]
         return sorted(path for path in paths if path not in log and path != self.log.folder)
 
@@ -269,16 +289,17 @@ class Journal:
         names = JOURNAL_SCHEMA.names if columns is None else columns
         return changes_from_bytes(self._whole(self.folder / name), names)
 
-    @staticmethod
-    def _whole(path: Path) -> bytes:
+    def _whole(self, path: Path) -> bytes:
         """Read a file whose name is the hash of its content."""
         try:
             with open_named(path.parent, path.name) as stream:
                 data = stream.read()
         except OSError as error:
-            raise StoreDamagedError(f"{path} cannot be read ({error.strerror}): {GO_ON}") from None
+            raise StoreDamagedError(
+                f"{path} cannot be read ({error.strerror}): {self.go_on}"
+            ) from None
         if hashlib.sha256(data).hexdigest() != path.stem:
-            raise StoreDamagedError(f"{path} is damaged (its sha256 is not its name): {GO_ON}")
+            raise StoreDamagedError(f"{path} is damaged (its sha256 is not its name): {self.go_on}")
         return data
 
 
@@ -333,6 +354,45 @@ def changes_from_bytes(data: bytes, names: Sequence[str] = JOURNAL_SCHEMA.names)
             nulls = pa.nulls(len(table), JOURNAL_SCHEMA.field(each).type)
             table = table.append_column(each, nulls)
     return table.select(names).cast(pa.schema([JOURNAL_SCHEMA.field(each) for each in names]))
+
+
+def create_table(folder: Path, added: AddedFile, metadata: dict[str, str]) -> None:
+    """Create a journal's table with its first file; raises DeltaError."""
+    from deltalake import CommitProperties, Schema
+    from deltalake.transaction import AddAction, create_table_with_add_actions
+
+    action = AddAction(added.path, added.size, {}, added.milliseconds, True, added.statistics())
+    create_table_with_add_actions(
+        str(folder),
+        Schema.from_arrow(JOURNAL_SCHEMA),
+        [action],
+        mode="error",
+        configuration=KEEP_FOREVER,
+        commit_properties=CommitProperties(custom_metadata=metadata),
+    )
+
+
+def add_columns(table: DeltaTable, metadata: dict[str, str]) -> bool:
+    """Add the columns to a table that it lacks; return whether it lacked one.
+
+    Raises DeltaError.
+    """
+    from deltalake import CommitProperties, Field
+    from deltalake.schema import PrimitiveType
+
+    known = {field.name for field in table.schema().fields}
+    lacking = [
+        Field(field.name, PrimitiveType(str(field.type)))
+        for field in JOURNAL_SCHEMA
+        if field.name not in known
+    ]
+    if lacking:
+        table.alter.add_columns(
+            lacking,
+            commit_properties=CommitProperties(custom_metadata=metadata),
+            post_commithook_properties=_keep_everything(),
+        )
+    return bool(lacking)
 
 
 def _keep_everything() -> PostCommitHookProperties:

@@ -93,6 +93,10 @@ class Head:
         fields = {"version": self.version, "log": self.log, "chain": self.chain}
         return json.dumps({**fields, "sha256": _sha256(json.dumps(fields).encode())}) + "\n"
 
+    def after(self, entry: LogEntry) -> Head:
+        """Return the head after the next entry."""
+        return Head(entry.version, log_hash(self.log, entry.sha256), entry.chain)
+
     @classmethod
     def parse(cls, text: str) -> Head | None:
         """Return the head of a text; None if the text is not, byte for byte, that of a head."""
@@ -102,6 +106,10 @@ class Head:
         except (ValueError, KeyError, TypeError):
             return None
         return head if head.text() == text else None
+
+
+NO_ENTRY = Head(-1, "", "")
+"""The head of a log without an entry."""
 
 
 @dataclass
@@ -129,8 +137,9 @@ class JournalLog:
     ``next_hashes`` and ``add_to_head``. The first time, this reads the whole log.
     """
 
-    def __init__(self, journal: Path) -> None:
+    def __init__(self, journal: Path, go_on: str = GO_ON) -> None:
         self.folder = journal / "_delta_log"
+        self.go_on = go_on
         self.head_path = journal / HEAD
         # The head of the log as this process has read or written it, so that a second append need
         # not read the whole log again: the store's lock keeps other writers out.
@@ -161,31 +170,10 @@ class JournalLog:
         try:
             with open_named(path.parent, path.name) as stream:
                 data = stream.read()
-            # One JSON document per line.
-            actions = [json.loads(line) for line in data.decode().splitlines() if line]
-            added = [action["add"] for action in actions if "add" in action]
-            for add in added:
-                # A log must not lead to other files of the machine.
-                if not _BATCH_NAME.fullmatch(add["path"]):
-                    raise ValueError(f"it names {shown(add['path'])} as a batch")
-            info: dict[str, Any] = next(
-                (action["commitInfo"] for action in actions if "commitInfo" in action), {}
-            )
-            log = info.get(LOG)
-            return LogEntry(
-                version=int(path.stem),
-                files=tuple(str(add["path"]) for add in added),
-                chain=str(info.get(CHAIN, "")),
-                log=None if log is None else str(log),
-                sha256=_sha256(data),
-                rows=_rows(added),
-                milliseconds=_milliseconds(added),
-            )
-        except OSError as error:
-            raise StoreDamagedError(f"{path} cannot be read ({error.strerror}): {GO_ON}") from None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            reason = printable_line(str(error))[:MAX_REASON]
-            raise StoreDamagedError(f"{path} is damaged ({reason}): {GO_ON}") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise StoreDamagedError(f"{path} cannot be read ({reason}): {self.go_on}") from None
+        return parsed_entry(int(path.stem), data, str(path), self.go_on)
 
     def entries(self, since: int = -1) -> Iterator[LogEntry]:
         """Yield the entries after version ``since`` in order.
@@ -200,11 +188,11 @@ class JournalLog:
             if int(path.stem) <= since:
                 continue
             if int(path.stem) != expected:
-                raise StoreDamagedError(f"{self.folder} lacks version {expected}: {GO_ON}")
+                raise StoreDamagedError(f"{self.folder} lacks version {expected}: {self.go_on}")
             yield self.entry(path)
             expected += 1
         if head is not None and head.version >= expected:
-            raise StoreDamagedError(f"{self.folder} lacks version {expected}: {GO_ON}")
+            raise StoreDamagedError(f"{self.folder} lacks version {expected}: {self.go_on}")
 
     def _readable_head(self) -> Head | None:
         """Return the head; None if there is none, or if it is damaged, which `verify` reports."""
@@ -249,7 +237,7 @@ class JournalLog:
             if entry is None:
                 if path is None:
                     check.missing.append(version)
-                    check.problems.append(f"{self.folder} lacks version {version}: {GO_ON}")
+                    check.problems.append(f"{self.folder} lacks version {version}: {self.go_on}")
                 else:
                     check.unreadable.append(version)
                 chain, log = None, None
@@ -258,13 +246,13 @@ class JournalLog:
             if chain is not None and chained(chain, entry.files) != entry.chain:
                 check.problems.append(
                     f"{path} does not follow from the entry before: one of the two was altered; "
-                    f"{GO_ON}"
+                    f"{self.go_on}"
                 )
                 check.altered.append(version)
             elif entry.log is not None and log is not None and entry.log != log:
                 check.problems.append(
                     f"{path} says that other bytes were written before it: "
-                    f"{self.path(version - 1).name} was altered, or this one; {GO_ON}"
+                    f"{self.path(version - 1).name} was altered, or this one; {self.go_on}"
                 )
                 check.altered.append(version - 1)
             chain = entry.chain
@@ -293,7 +281,8 @@ class JournalLog:
             if log is not None and not check.head_is_current:
                 check.altered.append(last)
                 check.problems.append(
-                    f"{self.path(last)} is not what was written ({HEAD} has another hash): {GO_ON}"
+                    f"{self.path(last)} is not what was written ({HEAD} has another hash): "
+                    f"{self.go_on}"
                 )
         elif head.version == last - 1:
             newest = check.entries.get(last)
@@ -301,13 +290,13 @@ class JournalLog:
                 check.altered.append(last)
                 check.problems.append(
                     f"{self.path(last)} does not follow from {HEAD}: one of the two was altered; "
-                    f"{GO_ON}"
+                    f"{self.go_on}"
                 )
         elif head.version < last:
             check.problems.append(
                 f"{self.head_path} ends at version {head.version}, the log at {last}: a writer "
                 "that is not Catalograph added entries, or an old copy was put back; "
-                f"{GO_ON}"
+                f"{self.go_on}"
             )
 
     def next_hashes(self, files: Sequence[str]) -> dict[str, str]:
@@ -315,7 +304,7 @@ class JournalLog:
 
         Raises StoreDamagedError if the log is damaged: an entry on top of it would only hide that.
         """
-        head = self._end()
+        head = self.end()
         return {CHAIN: chained(head.chain, files), LOG: head.log}
 
     def write_entry(self, version: int, added: AddedFile, hashes: dict[str, str]) -> None:
@@ -329,33 +318,20 @@ class JournalLog:
                 f"{path} is there already: a writer that is not Catalograph adds entries to "
                 f"{self.folder}; end it, and run `catalograph verify`"
             )
-        info = {
-            "timestamp": added.milliseconds,
-            "operation": "WRITE",
-            "operationParameters": {"mode": "Append", "partitionBy": "[]"},
-            "engineInfo": "catalograph",
-            **hashes,
-        }
-        add = {
-            "path": added.path,
-            "partitionValues": {},
-            "size": added.size,
-            "modificationTime": added.milliseconds,
-            "dataChange": True,
-            "stats": added.statistics(),
-        }
-        lines = [json.dumps({"commitInfo": info}), json.dumps({"add": add})]
-        write_atomically(path, "\n".join(lines) + "\n")
+        write_atomically(path, entry_bytes(added, hashes))
 
     def add_to_head(self, version: int) -> None:
         """Account for the entry of a version, which was just written and synced."""
         before = self._known_head
         if before is None or before.version != version - 1:
             raise ValueError(f"version {version} was added without next_hashes")
-        entry = self.entry(self.path(version))
-        head = Head(version, log_hash(before.log, entry.sha256), entry.chain)
+        head = before.after(self.entry(self.path(version)))
         write_atomically(self.head_path, head.text())
         self._known_head = head
+
+    def forget(self) -> None:
+        """Forget the log that was read: another one has taken its place."""
+        self._known_head = None
 
     def update_head(self) -> None:
         """Bring the head up to date if a writer was killed before it, or if there is none yet.
@@ -377,21 +353,74 @@ class JournalLog:
             raise StoreDamagedError(check.problems[0])
         return check
 
-    def _end(self) -> Head:
-        """Return the head of the log as it is, whatever the file says."""
+    def end(self) -> Head:
+        """Return the head of the log as it is, whatever the file says.
+
+        Raises StoreDamagedError if the log is damaged.
+        """
         if self._known_head is None or self._known_head.version != self.version():
             self._known_head = _head_of(self.checked())
         return self._known_head
 
 
+def entry_bytes(added: AddedFile, metadata: dict[str, str]) -> bytes:
+    """Return an entry that adds a file, with custom metadata, as Delta Lake's protocol says."""
+    info = {
+        "timestamp": added.milliseconds,
+        "operation": "WRITE",
+        "operationParameters": {"mode": "Append", "partitionBy": "[]"},
+        "engineInfo": "catalograph",
+        **metadata,
+    }
+    add = {
+        "path": added.path,
+        "partitionValues": {},
+        "size": added.size,
+        "modificationTime": added.milliseconds,
+        "dataChange": True,
+        "stats": added.statistics(),
+    }
+    lines = [json.dumps({"commitInfo": info}), json.dumps({"add": add})]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def parsed_entry(version: int, data: bytes, place: str, go_on: str = GO_ON) -> LogEntry:
+    """Parse an entry that lies in ``place``.
+
+    Raises StoreDamagedError, which ends in ``go_on``, if it is not one that Catalograph wrote.
+    """
+    try:
+        # One JSON document per line.
+        actions = [json.loads(line) for line in data.decode().splitlines() if line]
+        added = [action["add"] for action in actions if "add" in action]
+        for add in added:
+            # A log must not lead to other files of the machine.
+            if not _BATCH_NAME.fullmatch(add["path"]):
+                raise ValueError(f"it names {shown(add['path'])} as a batch")
+        info: dict[str, Any] = next(
+            (action["commitInfo"] for action in actions if "commitInfo" in action), {}
+        )
+        log = info.get(LOG)
+        return LogEntry(
+            version=version,
+            files=tuple(str(add["path"]) for add in added),
+            chain=str(info.get(CHAIN, "")),
+            log=None if log is None else str(log),
+            sha256=_sha256(data),
+            rows=_rows(added),
+            milliseconds=_milliseconds(added),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = printable_line(str(error))[:MAX_REASON]
+        raise StoreDamagedError(f"{place} is damaged ({reason}): {go_on}") from None
+
+
 def _head_of(check: LogCheck) -> Head:
     """Return the head of a log without problems; its version is -1 if there is no entry."""
-    log = ""
-    chain = ""
+    head = NO_ENTRY
     for entry in check.entries.values():
-        log = log_hash(log, entry.sha256)
-        chain = entry.chain
-    return Head(len(check.entries) - 1, log, chain)
+        head = head.after(entry)
+    return head
 
 
 def chained(before: str, names: Sequence[str]) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import random
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.stores.failures import unavailable
 from kg.stores.graph_files import GraphFiles
 from kg.stores.graph_scan import Content, GraphScan
-from kg.stores.journal import ChangeOrigin, Journal, changes_table, new_rows_table
+from kg.stores.journal import Batch, ChangeOrigin, Journal, changes_table, new_rows_table
 from kg.stores.lock import WAIT_SECONDS, StoreLock
 from kg.stores.merge import Changes, PutBatch, PutRules, PutTables, StoredRows, changes_of
 from kg.stores.projection import Projection, WholeReads
@@ -34,6 +37,7 @@ from kg.stores.replay import Replay
 from kg.stores.room import check_room
 from kg.stores.scan_process import ScanProcess
 from kg.stores.scan_tasks import Count
+from kg.stores.shared_journal import SharedJournal, opened_journal
 from kg.stores.tables import item_from_row, statements_from_rows
 from kg.stores.unchanged import without_unchanged
 from kg.stores.verification import StoreFiles, verify_store
@@ -52,6 +56,20 @@ PUBLISH_RATIO = 50
 """A publication may take one part in so many of the time since the one before."""
 COMPARED_ROWS = 500
 """In a batch of fewer statements no items are looked for that have not changed."""
+COMMIT_TRIES = 40
+"""How often a write is tried again because other homes have written to a shared journal first."""
+PATIENT_TRIES = 2
+"""After so many a home asks the others to wait."""
+MAX_PAUSE_SECONDS = 2.0
+"""The longest pause before such a try."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What a write appends to the journal, None if it changes nothing, and its report."""
+
+    changes: pa.Table | None
+    report: PutReport
 
 
 class JournaledStore(GraphStore):
@@ -60,6 +78,10 @@ class JournaledStore(GraphStore):
     A reader opens the graph that was published last, and needs no lock. A writer has the lock,
     works on a copy of that graph from its first change on, and publishes it when it is closed, and
     from time to time before that.
+
+    The journal may be the copy of one that several homes share on an object store. Readers and
+    writers then bring it up to date when they open the store. A write that comes second is worked
+    out again for what the first has written, so that it counts as the later one.
     """
 
     scheme: ClassVar[str]
@@ -67,7 +89,9 @@ class JournaledStore(GraphStore):
     def __init__(self, folder: Path, *, create: bool = True, read_only: bool = False) -> None:
         self.folder = folder
         self.url = f"{self.scheme}:{folder}"
-        self.journal = Journal(folder / "journal")
+        self.journal, self._shared = opened_journal(folder / "journal")
+        self._has_followed = False
+        """Whether this writer has fetched what others had added to a shared journal."""
         self._files = self.graph_files(folder)
         self._read_only = read_only
         self._lock: StoreLock | None = None
@@ -112,12 +136,14 @@ class JournaledStore(GraphStore):
     def store_files(cls, folder: Path) -> StoreFiles:
         """Return what verifying and salvaging the store in a folder need, without opening it."""
         files = cls.graph_files(folder)
+        journal, shared = opened_journal(folder / "journal")
         return StoreFiles(
             folder,
-            Journal(folder / "journal"),
+            journal,
             files.published(),
             cls.open_scan,
             files.damaged_files,
+            shared,
         )
 
     def put(
@@ -132,14 +158,18 @@ class JournaledStore(GraphStore):
         tables = PutTables.checked(items, statements)
         rules = PutRules(replaces, self.order)
         ids = tables.item_ids()
+        return self._write(lambda: self._put(tables, ids, rules, run), ids)
+
+    def _put(self, tables: PutTables, ids: Sequence[str], rules: PutRules, run: str) -> _Prepared:
+        """Return what putting tables about some items changes."""
         if tables.are_plain():
             if self._opened.lacks_all(ids):
-                return self._put_new(tables.as_new(), run)
+                return _new(tables.as_new(), run)
             tables = self._without_unchanged(tables, ids, rules)
         stored = self._graph.rows_about(tables.item_ids())
         if not stored.items and tables.are_plain():
-            return self._put_new(tables.as_new(), run)
-        return self._write(changes_of(PutBatch.of(tables), stored, rules), run)
+            return _new(tables.as_new(), run)
+        return _changed(changes_of(PutBatch.of(tables), stored, rules), run)
 
     def _without_unchanged(
         self, tables: PutTables, item_ids: Sequence[str], rules: PutRules
@@ -150,26 +180,38 @@ class JournaledStore(GraphStore):
         stored = self._graph.compared_about(item_ids)
         return tables if stored is None else without_unchanged(tables, stored, rules)
 
-    def _put_new(self, tables: PutTables, run: str) -> PutReport:
-        """Write items that the store has none of, and statements about them."""
-        if tables.items.num_rows:
-            origin = ChangeOrigin.of(run)
-            self._commit(new_rows_table(tables.items, tables.statements, origin))
-        return PutReport(tables.items.num_rows, tables.statements.num_rows)
-
     def retract(self, statement_ids: Sequence[str], *, run: str = "") -> int:
         """Remove statements; return how many of them the store had."""
-        ids = self._graph.existing_statements(list(dict.fromkeys(statement_ids)))
-        return self._write(Changes(retracted=dict.fromkeys(ids)), run).retracted
+        wanted = list(dict.fromkeys(statement_ids))
+
+        def retraction() -> _Prepared:
+            ids = self._graph.existing_statements(wanted)
+            return _changed(Changes(retracted=dict.fromkeys(ids)), run)
+
+        return self._write(retraction).retracted
 
     def append(self, changes: pa.Table) -> None:
-        """Append changes to the journal as they are, then apply them to the graph."""
-        self._commit(changes)
+        """Append changes to the journal as they are, then apply them to the graph.
+
+        Raises StoreError if another home has written about the same items meanwhile.
+        """
+        prepared = [_Prepared(changes, PutReport(0, 0))]
+
+        def given() -> _Prepared:
+            if not prepared:
+                raise StoreError(
+                    f"another home has written about the same items to {self._journal_url}: run "
+                    "the command again"
+                )
+            return prepared.pop()
+
+        self._write(given, _touched_items(changes))
 
     def changes(self, since: int = -1) -> Iterator[ChangeBatch]:
         """Yield the batches of the journal after a version, in order."""
-        for version, changes in self.journal.read(since):
-            yield ChangeBatch.of(version, changes, self.journal.time_of(version))
+        journal = self._followed
+        for version, changes in journal.read(since):
+            yield ChangeBatch.of(version, changes, journal.time_of(version))
 
     def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
         """Return the rows of items, as far as there are any, and of their statements."""
@@ -183,12 +225,7 @@ class JournaledStore(GraphStore):
         run: str = "",
     ) -> PutReport:
         """Write what ``changes`` returns for the rows about some items."""
-        return self._write(changes(self._graph.rows_about(item_ids)), run)
-
-    def _write(self, changes: Changes, run: str) -> PutReport:
-        if changes:
-            self._commit(changes_table(changes, ChangeOrigin.of(run)))
-        return PutReport.of(changes)
+        return self._write(lambda: _changed(changes(self._graph.rows_about(item_ids)), run))
 
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
         """Return an item and its statements, or None."""
@@ -249,15 +286,15 @@ class JournaledStore(GraphStore):
 
     def is_empty(self) -> bool:
         """Return whether nothing was ever written, which is quicker than to count."""
-        return self.journal.version < 0
+        return self._followed.version < 0
 
     def revision(self) -> str:
         """Return a text that changes whenever the content does."""
-        return self.journal.revision
+        return self._followed.revision
 
     def version_at(self, revision: str) -> int | None:
         """Return the version of the journal at a revision."""
-        return self.journal.version_at(revision)
+        return self._followed.version_at(revision)
 
     def verify(self) -> list[str]:
         """Return the problems found in the journal or the graph, one line each."""
@@ -274,6 +311,7 @@ class JournaledStore(GraphStore):
         self._check_writable()
         self._drop_projection()
         self._files.remove_leftovers()
+        self._fetch_journal()
         problems = self.journal.verify()
         if problems:
             more = f", and {len(problems) - 1} more problems" if len(problems) > 1 else ""
@@ -327,6 +365,70 @@ class JournaledStore(GraphStore):
             if error is None:
                 raise
 
+    # Following a shared journal
+
+    @property
+    def _followed(self) -> Journal:
+        """The journal, for a writer with what others had added when it asked first."""
+        if self._shared is not None and self._lock is not None and not self._has_followed:
+            self._shared.follow()
+            self._has_followed = True
+        return self.journal
+
+    @property
+    def _journal_url(self) -> str:
+        return str(self.journal.folder) if self._shared is None else self._shared.url
+
+    def _newest_version(self, graph: Projection | None) -> int:
+        """Return the newest version of the journal, for a reader that has opened a graph.
+
+        A reader goes on with its graph if a shared journal cannot be asked.
+        """
+        newest = self.journal.version
+        if self._shared is None or (graph is not None and self._shared.is_known_lately()):
+            return newest
+        try:
+            return self._shared.newest()
+        except StoreError as error:
+            if graph is None:
+                raise
+            self._warn(f"reading version {graph.applied_version()}, as published ({error})")
+            return newest
+
+    def _fetch_journal(self) -> None:
+        """Bring the copy of a shared journal up to date, and make it anew if it is damaged."""
+        if self._shared is None:
+            return
+        aside = self._shared.fetch_anew()
+        self._has_followed = True
+        if aside is not None:
+            self._warn(
+                "the copy of the journal was damaged: it was fetched anew from "
+                f"{self._shared.url}, and the damaged one was renamed to {aside}"
+            )
+
+    def _follow_others(self) -> set[str] | None:
+        """Fetch and apply what others have added to a shared journal since this one was opened.
+
+        Returns the items that it is about, None if it does not say of all of its rows.
+        """
+        assert self._shared is not None
+        before = self.journal.version
+        self._shared.follow()
+        touched: set[str] | None = set()
+        if self.journal.version == before:
+            return touched
+        graph = self._begin()
+        with self._all_or_nothing():
+            for version, changes in self.journal.read(before):
+                check_room(self.folder, graph.room_for(changes))
+                graph.apply(version, changes)
+                self.followed += 1
+                items = _touched_items(changes)
+                touched = None if touched is None or items is None else touched | items
+        self._has_unpublished = True
+        return touched
+
     # Opening
 
     @property
@@ -366,7 +468,7 @@ class JournaledStore(GraphStore):
         graph = self._published_graph()
         # The graph's version before the journal's: a writer may add to both in between.
         applied = -1 if graph is None else graph.applied_version()
-        newest = self.journal.version
+        newest = self._newest_version(graph)
         if graph is None or applied < newest or self.is_unfinished(graph.path):
             return self._catch_up_as_writer(graph)
         if applied > newest:
@@ -390,7 +492,7 @@ class JournaledStore(GraphStore):
         except StoreError as error:
             graph = graph or self._published_graph()
             if graph is None:
-                if self.journal.version < 0 and isinstance(error, StoreUnavailableError):
+                if self._newest_version(None) < 0 and isinstance(error, StoreUnavailableError):
                     raise self._no_graph() from None
                 raise
             applied = graph.applied_version()
@@ -420,8 +522,8 @@ class JournaledStore(GraphStore):
     def _open_for_writing(self) -> None:
         """Open the graph as the holder of the lock, and bring it up to date."""
         self._files.remove_leftovers()
+        newest = self._followed.version
         applied = self._open_published_or_none()
-        newest = self.journal.version
         if applied > newest:
             raise StoreDamagedError(
                 f"{self.journal.folder} ends at version {newest}, but the graph shows version "
@@ -503,7 +605,58 @@ class JournaledStore(GraphStore):
         if self._lock is None:
             raise StoreError(f"{self.folder} is open for reading: open it for writing")
 
-    def _commit(self, changes: pa.Table) -> None:
+    def _write(
+        self, prepare: Callable[[], _Prepared], items: Collection[str] | None = None
+    ) -> PutReport:
+        """Append what ``prepare`` returns, all or nothing.
+
+        Where another home has written first, ``prepare`` is called again once the graph shows that,
+        unless what it returned depends on ``items`` alone and nothing was written about these.
+        """
+        shared = self._shared if self._lock is not None else None
+        if shared is None:
+            prepared = prepare()
+            if prepared.changes is not None:
+                self._commit(prepared.changes, Batch.of(prepared.changes))
+            return prepared.report
+        shared.give_way()
+        try:
+            return self._write_first(shared, prepare, items)
+        finally:
+            shared.end_turn()
+
+    def _write_first(
+        self,
+        shared: SharedJournal,
+        prepare: Callable[[], _Prepared],
+        items: Collection[str] | None,
+    ) -> PutReport:
+        """Append to a shared journal, again and again until no other home is first."""
+        prepared = prepare()
+        batch: Batch | None = None
+        for attempt in range(COMMIT_TRIES):
+            if prepared.changes is not None:
+                batch = batch or Batch.of(prepared.changes)
+                if self._commit(prepared.changes, batch):
+                    return prepared.report
+                time.sleep(random.uniform(0, min(MAX_PAUSE_SECONDS, 0.01 * 2**attempt)))
+            if attempt >= PATIENT_TRIES:
+                shared.ask_for_turn()
+            before = self.journal.version
+            touched = self._follow_others()
+            if prepared.changes is None and self.journal.version == before:
+                # It changes nothing in what there is now.
+                return prepared.report
+            if items is None or touched is None or not touched.isdisjoint(items):
+                prepared = prepare()
+                batch = None
+        raise StoreUnavailableError(
+            f"{COMMIT_TRIES} times in a row other homes have written to {shared.url} first: try "
+            "again when they write less"
+        )
+
+    def _commit(self, changes: pa.Table, batch: Batch) -> bool:
+        """Append a batch, and apply it; return False if another home has written first."""
         self._check_writable()
         # Parquet compresses, so that in the journal the batch takes less than in memory.
         needed = changes.nbytes + self._opened.room_for(changes)
@@ -514,10 +667,14 @@ class JournaledStore(GraphStore):
         with self._all_or_nothing():
             # The journal comes first: a crash between the two steps leaves a graph that is behind,
             # and the next one to open the store catches up.
-            version = self.journal.append(changes)
+            add = self.journal.add if self._shared is None else self._shared.add
+            version = add(batch)
+            if version is None:
+                return False
             graph.apply(version, changes)
         self._has_unpublished = True
         self._publish_if_due(graph)
+        return True
 
     def _begin(self) -> Projection:
         """Return the working copy of the graph, which is made at the first change."""
@@ -597,3 +754,24 @@ class JournaledStore(GraphStore):
                 self._files.remove_leftovers()
                 self._lock.release()
                 self._lock = None
+
+
+def _new(tables: PutTables, run: str) -> _Prepared:
+    """Return what is written of items that the store has none of, and of statements about them."""
+    report = PutReport(tables.items.num_rows, tables.statements.num_rows)
+    if not tables.items.num_rows:
+        return _Prepared(None, report)
+    origin = ChangeOrigin.of(run)
+    return _Prepared(new_rows_table(tables.items, tables.statements, origin), report)
+
+
+def _changed(changes: Changes, run: str) -> _Prepared:
+    """Return what is written of changes."""
+    table = changes_table(changes, ChangeOrigin.of(run)) if changes else None
+    return _Prepared(table, PutReport.of(changes))
+
+
+def _touched_items(changes: pa.Table) -> set[str] | None:
+    """Return the items that changes are about; None if a row does not say which."""
+    items: pa.ChunkedArray = pc.coalesce(changes["id"], changes["item"])
+    return None if items.null_count else set(items.unique().to_pylist())

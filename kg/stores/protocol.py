@@ -147,6 +147,9 @@ class GraphStore(ABC):
     order: SourceOrder = NEWEST_FIRST
     """Which source counts first where several describe an item."""
 
+    followed: int = 0
+    """How many writes of other homes were applied since this store was opened for writing."""
+
     def put(
         self,
         items: pa.Table | None,

@@ -19,12 +19,12 @@ import numpy as np
 from kg.stores.fingerprints import RECORD, Difference, Partitions, Records, joined
 from kg.stores.graph_scan import Content, Inconsistency
 from kg.stores.journal import Journal
-from kg.stores.journal_log import GO_ON
 from kg.stores.protocol import Counts
 from kg.stores.replay import COUNTED_COLUMNS, Replay
 from kg.stores.row_differences import RowDifferences, graph_texts
 from kg.stores.scan_process import GraphUnreadableError, Limits, OpenScan, ScanProcess, run_scan
 from kg.stores.scan_tasks import Count, Found, Summary, SumUp, WriteRecords
+from kg.stores.shared_journal import SharedJournal
 from schema.errors import StoreDamagedError
 from schema.progress import ProgressCallback, no_progress
 
@@ -73,6 +73,8 @@ class StoreFiles:
     open_scan: OpenScan
     damaged_files: Callable[[Path, str], list[str]] = lambda path, go_on: []
     """Returns what the checksums of a graph's files find, one line each, ending in how to go on."""
+    shared: SharedJournal | None = None
+    """The journal on an object store of which ``journal`` is a copy, if it is one."""
 
 
 def verify_store(
@@ -111,6 +113,10 @@ class _StoreCheck:
 
     def run(self) -> Verification:
         """Check the journal, and compare the graph with it."""
+        if self.files.shared is not None:
+            found = self.files.shared.check(quick=self.quick)
+            self.report.problems += found.problems
+            self.report.notes += found.notes
         if self.log.entries and not self.log.head_is_current and not self.log.problems:
             self.report.notes.append(
                 f"{self.files.journal.log.head_path} does not account for the newest entry yet: a "
@@ -141,7 +147,7 @@ class _StoreCheck:
     @property
     def go_on(self) -> str:
         """How to go on if the graph is damaged."""
-        return REBUILD if self.journal_is_whole else GO_ON
+        return REBUILD if self.journal_is_whole else self.files.journal.go_on
 
     def _check_files_of(self, graph: Path) -> None:
         """Report files of the graph that have not their checksums."""
@@ -238,7 +244,7 @@ class _StoreCheck:
             self.journal_is_whole = False
             self.report.problems.append(
                 f"the graph {graph} shows version {version} of its journal, which "
-                f"ends at {self.last}: versions were lost; {GO_ON}"
+                f"ends at {self.last}: versions were lost; {self.files.journal.go_on}"
             )
         if version < self.last:
             self.report.notes.append(

@@ -26,6 +26,7 @@ from kg.snapshot import GraphSnapshot
 from kg.sources import KeptSources
 from kg.stores.history import RunSummary, add_runs
 from kg.stores.protocol import GraphStore
+from kg.stores.shared_journal import ask_at_most_every
 from schema.arrays import BoolArray
 from schema.errors import (
     CatalographError,
@@ -160,6 +161,8 @@ class ServedCatalogue:
         self.ledger = home.ledger()
         self.records = ProposalRecords(self.ledger)
         self.writer = Writer(home)
+        # What other homes write to a shared journal is seen after this time.
+        ask_at_most_every(WATCH_SECONDS)
         self._model: ServedModel | None = None
         self._chosen = options.model
         self._failure = LOADING
@@ -199,6 +202,7 @@ class ServedCatalogue:
             thread.join(timeout=WATCH_SECONDS)
         self._search.close()
         self.ledger.close()
+        ask_at_most_every(0.0)
 
     @contextmanager
     def querying(self) -> Iterator[None]:

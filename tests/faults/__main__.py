@@ -32,6 +32,7 @@ from tests.faults.image_fuzz import try_images
 from tests.faults.indexing import kill_index
 from tests.faults.kept_sources import kill_keeping
 from tests.faults.kills import kill_command, kill_puts
+from tests.faults.object_store import kill_writers, write_together
 from tests.faults.query_attacks import CYPHER, SPARQL, attack_queries
 from tests.faults.reviewing import kill_review
 from tests.faults.trials import Outcome, Plan, Trial
@@ -73,6 +74,8 @@ TRIALS = (
     Trial("flipped bytes, what mappings say", "flips", FLIPS, flip_bytes("ladybug", DECLARED)),
     Trial("readers beside a writer", "writes", 20, read_beside_writer),
     Trial("writers beside each other", "rounds", 20, write_beside_writer),
+    Trial("two homes on a faulty object store", "commits", 200, write_together),
+    Trial("kill writers to an object store", "kills", KILLS, kill_writers),
     Trial("a read-only disk", "homes", 1, read_from_read_only_disk),
     Trial("wrong configurations", "files", 5_000, fuzz_configs),
     Trial("hostile queries", "texts in each language", 5_000, try_guards),

@@ -18,8 +18,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
+from kg.stores import journaled, shared_journal
 from kg.stores.journal import Journal
 from kg.stores.open import open_store
 from kg.stores.protocol import GraphStore
@@ -199,10 +201,26 @@ def put(store: GraphStore, writer: str, number: int) -> None:
 
 
 def write_all(
-    sender: Connection, variables: dict[str, str], url: str, writer: str, first: int, count: int
+    sender: Connection,
+    variables: dict[str, str],
+    url: str,
+    writer: str,
+    first: int,
+    count: int,
+    barrier: Path | None,
 ) -> None:
-    """Make some writes, and acknowledge each; where one fails the store is opened anew."""
+    """Make some writes, and acknowledge each; where one fails the store is opened anew.
+
+    With a ``barrier``, a folder, the writes begin when all writers are there. These are so polite
+    that the short ones of a test take turns, as long ones do of themselves.
+    """
     os.environ.update(variables)
+    journaled.PATIENT_TRIES = 0
+    shared_journal.LOOK_SECONDS = 0.0
+    if barrier is not None:
+        (barrier / f"{writer}.ready").touch()
+        while len(list(barrier.glob("*.ready"))) < len(WRITERS):
+            time.sleep(0.01)
     number = first
     while number < first + count:
         try:
@@ -230,10 +248,12 @@ class TwoWriters:
         for writer in WRITERS:
             share(Journal(plan.folder / writer / "journal"), self.place)
 
-    def start(self, writer: str, address: str, first: int, count: int) -> Child:
+    def start(
+        self, writer: str, address: str, first: int, count: int, barrier: Path | None = None
+    ) -> Child:
         """Start a writer, which reaches the store at an address."""
         variables = self.server.environment(address)
-        return Child(write_all, variables, self.urls[writer], writer, first, count)
+        return Child(write_all, variables, self.urls[writer], writer, first, count, barrier)
 
     def note(self, writer: str, child: Child) -> None:
         """Note what a writer that has ended was told."""
@@ -306,7 +326,7 @@ def write_to(plan: Plan, server: ObjectStoreServer) -> Outcome:
     each = plan.count // len(WRITERS)
     with faulty_store(server.endpoint, plan.seed) as (store, address), ExitStack() as stack:
         children = {
-            writer: stack.enter_context(writers.start(writer, address, 0, each))
+            writer: stack.enter_context(writers.start(writer, address, 0, each, plan.folder))
             for writer in WRITERS
         }
         for writer, child in children.items():

@@ -5,9 +5,9 @@ from tests.faults.trials import Plan
 
 
 def test_two_writers_lose_nothing_while_the_store_fails(tmp_path, object_store):
-    outcome = write_to(Plan(16, 1, tmp_path), object_store)
+    outcome = write_to(Plan(12, 1, tmp_path), object_store)
     assert outcome.bad == []
-    assert outcome.figures["commits"] == 16
+    assert outcome.figures["commits"] == 12
     assert outcome.figures["answer lost"] > 0
     assert outcome.figures["times that the writer changed"] > 1
 

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,17 @@ class ImageCache:
     array: PixelArray
     present: BoolArray
     broken: list[int]
+
+    @classmethod
+    def without_images(cls, count: int, size: int) -> ImageCache:
+        """Return the cache of ``count`` items of which none has an image."""
+        nothing: PixelArray = np.zeros((0, 3, size, size), np.uint8)
+        return cls(nothing, np.zeros(count, dtype=bool), [])
+
+    @cached_property
+    def has_pixels(self) -> bool:
+        """Whether any image could be read."""
+        return bool(self.present.any())
 
     def pixels(self, index: IntArray) -> PixelArray:
         """Return the images [B, 3, S, S] at ``index`` [B]; missing ones are black."""

@@ -110,7 +110,7 @@ def read_snapshot(
     columns = [*_READ_COLUMNS, *(["description"] if details else [])]
     items = pa.Table.from_batches(
         [
-            (batch if predicted_categories else _without_predicted(batch)).select(columns)
+            (batch if predicted_categories else without_predicted_categories(batch)).select(columns)
             for batch in store.items()
         ],
         schema=pa.schema([ITEM_SCHEMA.field(name) for name in columns]),
@@ -160,7 +160,7 @@ def read_snapshot(
     )
 
 
-def _without_predicted(items: pa.RecordBatch) -> pa.RecordBatch:
+def without_predicted_categories(items: pa.RecordBatch) -> pa.RecordBatch:
     """Return items without the categories that a model has guessed."""
     from kg.stores.item_categories import is_predicted, written_by
 

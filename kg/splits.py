@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -92,18 +92,27 @@ def read_split(path: Path) -> dict[str, str]:
     return splits
 
 
+def splitter(file: Path | None = None) -> Callable[[str], str | None]:
+    """Return the function that gives the split of an item; None if a file does not name it."""
+    return split_of if file is None else read_split(file).get
+
+
 def assign_splits(items: Sequence[str], file: Path | None = None) -> dict[str, str]:
     """Return the split of each item.
 
     With a file, items that it does not name are in no split. Raises SplitError if that leaves the
     train split empty.
     """
-    if file is None:
-        return {item: split_of(item) for item in items}
-    split_in_file = read_split(file)
-    splits = {item: split_in_file[item] for item in items if item in split_in_file}
-    if "train" not in splits.values():
-        raise SplitError(
-            f"{file} puts none of the {len(items)} items into train: name items of this catalogue"
-        )
+    find = splitter(file)
+    found = ((item, find(item)) for item in items)
+    splits = {item: split for item, split in found if split is not None}
+    if file is not None and "train" not in splits.values():
+        raise no_train_items(file, len(items))
     return splits
+
+
+def no_train_items(file: Path, items: int) -> SplitError:
+    """Return the error of a split file that names none of a catalogue's items for training."""
+    return SplitError(
+        f"{file} puts none of the {items} items into train: name items of this catalogue"
+    )

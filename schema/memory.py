@@ -63,14 +63,31 @@ def available_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = CGROU
     except (OSError, KeyError, ValueError, IndexError):
         pass
     # Version 2 of control groups, then version 1.
-    for limit, usage in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    for limit, usage, statistics, cached in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+            "memory/memory.stat",
+            "total_inactive_file",
+        ),
     ):
         try:
             most = int((cgroup / limit).read_text())
-            limits.append(max(0, most - int((cgroup / usage).read_text())))
+            used = int((cgroup / usage).read_text())
+            # Content of files that was read a while ago counts as used, but gives way at once.
+            limits.append(max(0, most - used + _statistic(cgroup / statistics, cached)))
         except (OSError, ValueError):
             # No such file, or "max".
             continue
     return min(limits)
+
+
+def _statistic(path: Path, name: str) -> int:
+    """Return a number of a control group's statistics; 0 if it has none."""
+    with suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            key, _, value = line.partition(" ")
+            if key == name:
+                return int(value)
+    return 0

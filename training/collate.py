@@ -96,7 +96,8 @@ class Collator:
         self.max_title = config.max_title
         self.patches = config.image_grid**2
         self.reads_images = config.image_encoder != "none"
-        self.titles = TitleTable(tokenizer, data.words, data.blind)
+        titles = data.titles
+        self.titles = TitleTable.of(tokenizer, data.words, data.blind) if titles is None else titles
         self.cumulative_frequencies = None
         if recipe.random_pieces == "unigram":
             self.cumulative_frequencies = cumulative_frequencies(

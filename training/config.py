@@ -58,6 +58,7 @@ LIMITS = {
     "clip": Limits(0, 1_000_000_000_000),
     "ema": Limits(0, 1),
     "workers": Limits(0, 1024),
+    "data_shards": Limits(1, 1_000_000),
     "log_every": COUNT,
     "validate_every": COUNT,
     "keep_every": COUNT,
@@ -136,6 +137,9 @@ class Recipe:
       :func:`training.compilation.compile_objective`
     - ``workers`` (processes that prepare batches; None, or ``auto``
       in a text, chooses their number from the machine)
+    - ``data_shards``: into how many parts the items are cut, of which an epoch reads a few at a
+      time, so that memory-mapped arrays need not fit into memory (None, or ``auto``: 1, or as many
+      as the machine's memory needs)
     - ``shard``: whether each of several processes keeps only a slice of the weights, moments and
       averages (always, never, or auto: if they are too large for a GPU)
     - ``log_every``, ``validate_every``, ``keep_every``: steps between log lines, validations, and
@@ -195,6 +199,7 @@ class Recipe:
     precision: str = "bf16"
     compile: str = "auto"
     workers: int | None = None
+    data_shards: int | None = None
     shard: str = "auto"
     log_every: int = 20
     validate_every: int = 400
@@ -375,7 +380,7 @@ def _parse(name: str, value: Any, default: Any) -> Any:
 def _check(name: str, value: Any, default: object) -> None:
     """Raise UsageError if a setting's value is not allowed."""
     if default is None:
-        # Only the number of workers may be left to the machine.
+        # Only numbers of workers and of shards may be left to the machine.
         if value is None:
             return
         default = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.batch import RegionBatch
@@ -22,6 +23,7 @@ from training.augment import augmented_images
 if TYPE_CHECKING:
     from kg.image_cache import ImageCache
     from kg.snapshot import GraphSnapshot
+    from training.titles import TitleTable
 
 
 @dataclass(frozen=True)
@@ -74,18 +76,22 @@ class TrainingData:
     - ``ranges`` [P + 1]: where the candidates of each property begin
     - ``images``: the pixels of all images, memory-mapped
     - ``category`` [I]: the number of each item's category; items without one share a number
+    - ``titles``: the words by their numbers, if that was made already
+
+    All that grows with the catalogue may be memory-mapped.
     """
 
-    items: list[str]
-    words: list[list[str]]
-    blind: list[list[str]]
+    items: Sequence[str]
+    words: Sequence[Sequence[str]]
+    blind: Sequence[Sequence[str]]
     indptr: IntArray
-    property: IntArray
+    property: IntArray | NDArray[np.int32]
     candidate: IntArray
     ranges: IntArray
     images: ImageCache
     category: IntArray
     regions: ItemRegions | None = None
+    titles: TitleTable | None = None
 
     def item_images(self, index: IntArray, shifts: Shifts | None = None) -> ItemImages:
         """Read the images of items ``index`` [B]: a detector's regions if there are, or pixels.
@@ -98,7 +104,7 @@ class TrainingData:
         present = self.images.present[index]
         # A batch without images still has pixels, all black: batch norm reads them in step with the
         # other processes, whose batches may have some.
-        has_pixels = self.images.present.any()
+        has_pixels = self.images.has_pixels
         pixels = None
         if has_pixels and shifts is None:
             pixels = torch.from_numpy(self.images.pixels(index))
@@ -107,21 +113,35 @@ class TrainingData:
         return ItemImages(pixels, torch.from_numpy(present))
 
 
+def candidates_of(pairs: Sequence[tuple[str, str]], ontology: Ontology) -> IntArray:
+    """Return the candidate of each pair of property and value [D]; -1 if the ontology lacks it."""
+    firsts = first_candidates(ontology)
+    found = []
+    for name, value in pairs:
+        position = ontology.position(name, value)
+        found.append(-1 if position is None else firsts[name] + position)
+    return np.asarray(found, dtype=np.int64)
+
+
 def candidate_numbers(snapshot: GraphSnapshot, ontology: Ontology) -> IntArray:
     """Return the candidate of every triple [N]; -1 if the ontology does not have the value."""
-    firsts = first_candidates(ontology)
     if not len(snapshot.triples):
         return np.zeros(0, np.int64)
     # Distinct pairs of property and value are few; each is looked up once.
     width = max(1, len(snapshot.values))
     keys = snapshot.triples[:, 1] * width + snapshot.triples[:, 2]
-    pairs, inverse = np.unique(keys, return_inverse=True)
-    found = []
-    for pair in pairs.tolist():
-        name = snapshot.properties[pair // width]
-        position = ontology.position(name, snapshot.values[pair % width])
-        found.append(-1 if position is None else firsts[name] + position)
-    return np.asarray(found, dtype=np.int64)[inverse]
+    distinct, inverse = np.unique(keys, return_inverse=True)
+    pairs = [
+        (snapshot.properties[key // width], snapshot.values[key % width])
+        for key in distinct.tolist()
+    ]
+    return candidates_of(pairs, ontology)[inverse]
+
+
+def revealing_words(ontology: Ontology) -> frozenset[str]:
+    """Return the words of the values that are learned: a blind title has none of them."""
+    specs = ontology.properties.values()
+    return value_words(text for spec in specs if spec.is_learned for text in spec.texts())
 
 
 def prepare(
@@ -130,9 +150,12 @@ def prepare(
     tokenizer: CatalogTokenizer,
     images: ImageCache,
 ) -> TrainingData:
-    """Convert a snapshot to training data."""
+    """Convert a snapshot to training data in memory.
+
+    A training reads the same from files, by :func:`training.mapped_data.map_data`.
+    """
     specs = ontology.properties.values()
-    revealing = value_words(text for spec in specs if spec.is_learned for text in spec.texts())
+    revealing = revealing_words(ontology)
     blinded = [blind_title(title, revealing) if title else None for title in snapshot.titles]
     candidate = candidate_numbers(snapshot, ontology)
     # The ontology lacks values that only held-out items have: there is nothing to predict them by.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kg.message_flow import MessageFlow
 from kg.sampling.keyed_random import KeyedRandom
 from schema.arrays import FloatArray, IntArray
@@ -19,7 +17,7 @@ class TrainingFlows:
     """Samples at most ``max_known`` known statements per cell with DGL.
 
     The DGL graph is built when it is first used: it cannot be sent to worker processes, which
-    build their own.
+    build their own. It reads the data's arrays where they are, in files or in memory.
     """
 
     def __init__(self, data: TrainingData, max_known: int) -> None:
@@ -48,16 +46,14 @@ class TrainingFlows:
         return flow
 
     def _build(self) -> CellSampler:
-        from kg.sampling.hetero import heterograph
+        from kg.sampling.hetero import incoming_graph
         from kg.sampling.sampler import CellSampler
 
         data = self.data
-        item = np.repeat(np.arange(len(data.items)), np.diff(data.indptr))
-        graph = heterograph(
-            item,
+        graph = incoming_graph(
+            data.indptr,
             data.property,
             data.candidate,
-            item_count=len(data.items),
             candidate_count=int(data.ranges[-1]),
         )
         return CellSampler(graph, self.max_known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +17,22 @@ from fusion.config import ModelConfig
 from fusion.pretrained import Pretrained, PretrainedReader, read_pieces
 from kg.home import Home
 from kg.image_cache import ImageCache
-from kg.snapshot import GraphSnapshot, read_snapshot
+from kg.mapped_arrays import MappedFolder, numbers_of
+from kg.mapped_graph import MappedGraph, map_graph
+from kg.snapshot import GraphSnapshot
 from kg.splits import assign_splits
-from schema.arrays import IntArray
+from schema.arrays import IntArray, are_in
 from schema.errors import DataError, TrainingError, UsageError
 from schema.ontology import Ontology
 from training.config import Recipe, TrainOptions
 from training.data import ItemRegions, TrainingData, prepare
+from training.mapped_data import map_data, map_splits, values_seen
 from training.queries import LoggedQuery, QueryLog, read_log
 from training.records import Preparing, ReportCallback, TrainingWarning
 
 WITHOUT_IMAGES = "to train without images, set image_encoder=none"
+MAX_VOCABULARY_TITLES = 1_000_000
+"""From so many titles at most a vocabulary is learned."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class TrainingInputs:
     - ``splits``: the numbers [N] of the items of the ``train``, ``validation`` and ``test`` splits
     - ``ontology``, ``tokenizer``: learned from the train split, and stored in the model folder
     - ``log``: the query log of the train split's items; ``whole_log``: that of all items
+    - ``folders``: the arrays of the data, which are not removed as long as these are open
     """
 
     data: TrainingData
@@ -46,6 +52,13 @@ class TrainingInputs:
     tokenizer: CatalogTokenizer
     log: QueryLog | None = None
     whole_log: QueryLog | None = None
+    folders: tuple[MappedFolder, ...] = ()
+
+    @property
+    def mapped_bytes(self) -> int:
+        """How many bytes the arrays have that an epoch reads, images included."""
+        arrays = [each for folder in self.folders[1:] for each in folder.arrays.values()]
+        return sum(each.nbytes for each in [*arrays, self.data.images.array])
 
 
 def open_pretrained(recipe: Recipe) -> list[Pretrained]:
@@ -84,17 +97,15 @@ def read_inputs(
         TrainingError: the train split has no item or no statement.
         DataError: the model reads images, and none of the catalogue's can be read.
     """
+    report(Preparing("graph"))
     with home.store(read_only=True) as store:
-        snapshot = read_snapshot(
-            store,
-            home.cache / "snapshot",
-            ontology=home.ontology_or_none(),
-            predicted_categories=False,
-        )
-    splits = split_items(snapshot, options)
-    train = splits["train"]
+        graph = map_graph(home, store, _learned_properties(home, start))
+    splits = map_splits(graph, options.split)
+    train = splits.items["train"]
     ontology = (
-        start.ontology if start is not None else train_ontology(snapshot, train, home.ontology())
+        start.ontology
+        if start is not None
+        else restricted_ontology(values_seen(graph, train), home.ontology())
     )
     if not any(spec.values for spec in ontology.properties.values()):
         raise TrainingError(
@@ -109,17 +120,60 @@ def read_inputs(
             pieces = read_pieces(recipe.vocabulary)
         elif with_text := [each for each in pretrained if each.has_text(config)]:
             pieces = with_text[0].read_pieces()
-        tokenizer = learn_vocabulary(snapshot, train, ontology, config, pieces)
-    data = read_data(home, snapshot, ontology, tokenizer, config, report, recipe.regions)
-    train_ids = {snapshot.items[i] for i in train.tolist()}
+        titles = some_titles(graph, train, report)
+        tokenizer = learn_vocabulary(titles, ontology, config, pieces)
+    images = _read_mapped_images(home, graph, config, report)
+    report(Preparing("titles"))
+    mapped = map_data(graph, ontology, tokenizer, images)
+    rows = logged_queries(home)
+    numbers = numbers_of(graph.items, {row.item for row in rows})
+    known = np.array(sorted(numbers.values()), np.int64)
+    in_train = set(known[are_in(known, train)].tolist())
+    train_rows = [row for row in rows if numbers.get(row.item) in in_train]
     return TrainingInputs(
-        data=data,
-        splits=splits,
+        data=with_regions(mapped.data, home, config, recipe.regions),
+        splits=splits.items,
         ontology=ontology,
         tokenizer=tokenizer,
-        log=read_query_log(home, snapshot, train_ids),
-        whole_log=read_query_log(home, snapshot),
+        log=read_log(graph.items, train_rows),
+        whole_log=read_log(graph.items, rows),
+        folders=(graph.folder, splits.folder, mapped.folder),
     )
+
+
+def _learned_properties(home: Home, start: ModelFolder | None) -> set[str]:
+    """Return the properties whose statements a run may learn from."""
+    if start is None:
+        return set(home.ontology().learned())
+    own = home.ontology_or_none()
+    return {*start.ontology.properties, *(own.learned() if own is not None else ())}
+
+
+def some_titles(graph: MappedGraph, train: IntArray, report: ReportCallback) -> list[str]:
+    """Return the titles of the items ``train`` [N] that a vocabulary is learned from.
+
+    Of more than a million they are a million, at even distances: counting the n-grams of all would
+    take more memory than the rest of the training.
+    """
+    if len(train) > MAX_VOCABULARY_TITLES:
+        report(
+            TrainingWarning(
+                f"the vocabulary is learned from {MAX_VOCABULARY_TITLES:,} of the "
+                f"{len(train):,} titles of the train split"
+            )
+        )
+        places = np.linspace(0, len(train) - 1, MAX_VOCABULARY_TITLES).astype(np.int64)
+        train = train[places]
+    return [graph.titles[item] for item in train.tolist()]
+
+
+def _read_mapped_images(
+    home: Home, graph: MappedGraph, config: ModelConfig, report: ReportCallback
+) -> ImageCache:
+    """Read the pixels of the images of a graph; none if the model does not read pixels."""
+    if not config.reads_pixels:
+        return ImageCache.without_images(len(graph.items), config.image_size)
+    return read_images(home, [image or None for image in graph.images], config, report)
 
 
 def read_data(
@@ -136,8 +190,17 @@ def read_data(
     Raises DataError if a model reads images of which none can be read, or regions that are not
     there.
     """
-    images = read_images(home, snapshot, config, report)
-    data = prepare(snapshot, ontology, tokenizer, images)
+    images = read_images(home, snapshot.images, config, report)
+    return with_regions(prepare(snapshot, ontology, tokenizer, images), home, config, regions)
+
+
+def with_regions(
+    data: TrainingData, home: Home, config: ModelConfig, regions: str = ""
+) -> TrainingData:
+    """Add the ``regions`` found in images, or those of the home, for a model that reads them.
+
+    Raises DataError if they are not there.
+    """
     if config.image_encoder != "regions":
         return data
     place = Path(regions) if regions else home.regions
@@ -161,13 +224,17 @@ def read_query_log(
     among: Collection[str] | None = None,
 ) -> QueryLog | None:
     """Read the home's query log: that of all items, or only of the ids in ``among``."""
+    rows = [row for row in logged_queries(home) if among is None or row.item in among]
+    return read_log(snapshot.items, rows)
+
+
+def logged_queries(home: Home) -> list[LoggedQuery]:
+    """Read the rows of the home's query log."""
     with home.ledger() as ledger:
-        rows = [
+        return [
             LoggedQuery(row.query, row.item, row.clicks, row.purchases)
             for row in ledger.query_log()
-            if among is None or row.item in among
         ]
-    return read_log(snapshot.items, rows)
 
 
 def train_ontology(snapshot: GraphSnapshot, train: IntArray, edited: Ontology) -> Ontology:
@@ -186,6 +253,11 @@ def train_ontology(snapshot: GraphSnapshot, train: IntArray, edited: Ontology) -
     for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
         values = seen.setdefault(snapshot.properties[pair // width], {})
         values[snapshot.values[pair % width]] = count
+    return restricted_ontology(seen, edited)
+
+
+def restricted_ontology(seen: Mapping[str, Mapping[str, int]], edited: Ontology) -> Ontology:
+    """Restrict the home's ontology to values that were ``seen`` so often, by property."""
     specs = []
     for name, spec in edited.properties.items():
         by_frequency = sorted(seen.get(name, {}).items(), key=lambda pair: (-pair[1], pair[0]))
@@ -227,7 +299,7 @@ def split_items(snapshot: GraphSnapshot, options: TrainOptions) -> dict[str, Int
 
 def read_images(
     home: Home,
-    snapshot: GraphSnapshot,
+    images: Sequence[str | None],
     config: ModelConfig,
     report: ReportCallback,
 ) -> ImageCache:
@@ -237,7 +309,8 @@ def read_images(
     """
     report(Preparing("images"))
     files = home.image_files()
-    images = snapshot.images if config.reads_pixels else [None] * len(snapshot.images)
+    if not config.reads_pixels:
+        return ImageCache.without_images(len(images), config.image_size)
     cache = ImageCache.build(
         images,
         config.image_size,
@@ -254,18 +327,16 @@ def read_images(
 
 
 def learn_vocabulary(
-    snapshot: GraphSnapshot,
-    train: IntArray,
+    titles: Sequence[str],
     ontology: Ontology,
     config: ModelConfig,
     pieces: Tokenizer | None,
 ) -> CatalogTokenizer:
     """Learn the word pieces and n-grams of the train titles, the properties and their values.
 
-    If there are ``pieces`` already, these are used, and only the n-grams are learned.
+    Words and document frequencies of held-out titles would leak into the model. If there are
+    ``pieces`` already, these are used, and only the n-grams are learned.
     """
-    # Words and document frequencies of held-out titles would leak into the model.
-    titles = [snapshot.titles[i] or "" for i in train]
     values = [value for spec in ontology.properties.values() for value in spec.values]
     texts = [*titles, *ontology.properties, *values]
     if pieces is not None:

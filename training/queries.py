@@ -13,6 +13,7 @@ from torch import Tensor
 from encoders.batch import ItemBatch, query_pieces, title_tensors
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
+from kg.mapped_arrays import numbers_of
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.negatives import TrueStatements
 from schema.arrays import BoolArray, FloatArray, IntArray
@@ -74,7 +75,7 @@ def read_log(items: Sequence[str], rows: Sequence[LoggedQuery]) -> QueryLog | No
     A pair matches if it led to a purchase, "since the click-behavior data is easily affected by
     many factors" (MBSD 3.5); in a log without purchases, if it was clicked.
     """
-    number = {item: index for index, item in enumerate(items)}
+    number = numbers_of(items, {row.item for row in rows})
     useful = [row for row in rows if row.item in number and (row.clicks or row.purchases)]
     matching = [row for row in useful if row.purchases] or useful
     # With a single query there is none that does not match.
@@ -317,7 +318,8 @@ class QueryPairBuilder:
         remainder = Remainder.of_all(self._positives, len(self.log.texts))
         clicked = self.log.clicked_pairs
         category = self.data.category
-        everywhere = np.zeros_like(category)
+        # Zeros that nobody writes to take no memory, as a copy of zeros would.
+        everywhere = np.zeros(len(category), category.dtype)
 
         def levels_after(left: Remainder, *groups: IntArray) -> list[Level]:
             levels = []

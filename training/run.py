@@ -32,7 +32,7 @@ from schema.arrays import IntArray
 from schema.errors import TrainingError, UsageError
 from schema.files import is_disk_full
 from schema.manifests import NETWORK
-from schema.memory import keep_freed_memory
+from schema.memory import available_memory, keep_freed_memory
 from schema.openmp import user_set_threads
 from schema.shares import ShareOut
 from training.background import BackgroundWriter
@@ -57,7 +57,7 @@ from training.processes import Processes
 from training.queries import QueryLog, QueryPairBuilder, QueryTerms, Rewrites
 from training.records import Preparing, ReportCallback, TrainingWarning, ignore_records
 from training.run_log import RunLog
-from training.sampler import StepSampler
+from training.sampler import SHARDS_TOGETHER, StepSampler, choose_shards, shard_bounds
 from training.schedule import QUERY_TERMS, Schedule, make_schedule
 from training.setup import (
     continued_options,
@@ -150,6 +150,8 @@ def _train_in(
     config = start.config if start is not None else model_config(options, settings, pretrained)
     with processes.first_alone():
         inputs = read_inputs(home, options, settings.recipe, config, start, report, pretrained)
+    recipe = with_shards(settings.recipe, inputs, processes, report)
+    settings = dataclasses.replace(settings, recipe=recipe)
     # A catalogue may yield fewer pieces than the preset allows; a given vocabulary has its own.
     config = dataclasses.replace(config, vocab_size=inputs.tokenizer.vocab_size)
 
@@ -168,7 +170,7 @@ def _train_in(
     def load(objective: JointObjective) -> None:
         load_initial_weights(objective, start, pretrained)
 
-    run = assemble(writer, options, settings.recipe, processes, began, report, load)
+    run = assemble(writer, options, recipe, processes, began, report, load)
     # A run that is killed before its first checkpoint can then be resumed as well.
     if not options.resume:
         writer.export(run.average, run.progress, start=True)
@@ -190,6 +192,28 @@ def _train_in(
         record_run(home, options, result)
     processes.wait()
     return result
+
+
+def with_shards(
+    recipe: Recipe, inputs: TrainingInputs, processes: Processes, report: ReportCallback
+) -> Recipe:
+    """Return a recipe that says into how many shards the data is cut.
+
+    If it is left to the machine, the first process decides for all. The number is kept, so that a
+    run that is resumed with less memory goes on in the same order.
+    """
+    chosen = recipe.data_shards
+    if chosen is None:
+        chosen = processes.from_first(choose_shards(inputs.mapped_bytes, available_memory()))
+    if chosen > 1:
+        size = inputs.mapped_bytes / 1e9
+        report(
+            Preparing(
+                f"arrays of {size:.1f} GB, of which {min(chosen, SHARDS_TOGETHER)} of {chosen} "
+                "shards are read at a time (--set data_shards=N changes it)"
+            )
+        )
+    return dataclasses.replace(recipe, data_shards=chosen)
 
 
 def train_to_end(run: Run, folder: Path, report: ReportCallback) -> bool:
@@ -381,7 +405,7 @@ def worker_processes(
     workers = recipe.workers
     if workers is None:
         items = -(-recipe.batch_size // processes.world)
-        needs = WorkerNeeds.of(config, items, len(inputs.data.candidate))
+        needs = WorkerNeeds.of(config, items)
         workers = choose_workers(default_device(), local_processes(), needs, Machine.here())
     where = f"{workers} worker processes" if workers else "the training process"
     report(Preparing(f"batches, in {where} (--set workers=N changes it)"))
@@ -492,7 +516,8 @@ def batch_builder(
         train=train_items,
         string_lengths=string_lengths,
     )
-    items = StepSampler(train_items, recipe.batch_size, seed, rank, world)
+    shards = shard_bounds(inputs.data.indptr, train_items, recipe.data_shards or 1)
+    items = StepSampler(train_items, recipe.batch_size, seed, rank, world, shards)
     return BatchBuilder(collator, schedule, seed, items, pairs)
 
 

@@ -9,11 +9,12 @@ Shapes: I items, V distinct words, B titles of a batch with T words in all.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.batch import TITLE_STEP, TitleTensors, round_up
@@ -27,7 +28,7 @@ class Ragged:
     """Rows of different lengths, one after another: row r is ``indptr[r]`` to ``indptr[r + 1]``."""
 
     indptr: IntArray
-    values: IntArray
+    values: IntArray | NDArray[np.int32]
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> Ragged:
@@ -40,7 +41,8 @@ class Ragged:
     def gather(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """Return the values of ``rows`` [N], one row after another, and which of N each is of."""
         number, place = expand_ranges(self.indptr[rows], self.indptr[rows + 1])
-        return self.values[place], number
+        # In files the values may be of 32 bits, whose products would overflow.
+        return self.values[place].astype(np.int64), number
 
 
 @dataclass(frozen=True)
@@ -84,46 +86,83 @@ class ShownTitles:
         return same
 
 
-class TitleTable:
-    """The titles of all items, in full and blind, with the pieces and n-grams of their words.
+@dataclass(frozen=True)
+class WordTable:
+    """The word pieces and n-grams of V distinct words, and those of pairs of neighbouring words.
 
-    Args:
-        tokenizer: splits words into pieces and n-grams.
-        full: the words of each item's title.
-        blind: the same without the words of values.
+    ``pair_keys`` [K], ascending, are ``first * V + second`` of the pairs whose n-grams
+    ``pair_ngrams`` [K] are.
     """
 
-    def __init__(
-        self,
+    count: int
+    pieces: Ragged
+    ngrams: Ragged
+    pair_keys: IntArray
+    pair_ngrams: IntArray
+
+    @classmethod
+    def of(cls, tokenizer: CatalogTokenizer, words: Collection[str]) -> WordTable:
+        """Look up the pieces and n-grams of distinct words, which are numbered in their order."""
+        keys, ngrams = known_pairs(tokenizer, words)
+        return cls(
+            count=len(words),
+            pieces=Ragged.of([tokenizer.word_pieces(word) for word in words]),
+            ngrams=Ragged.of([tokenizer.word_ngrams(word) for word in words]),
+            pair_keys=keys,
+            pair_ngrams=ngrams,
+        )
+
+
+def known_pairs(tokenizer: CatalogTokenizer, words: Collection[str]) -> tuple[IntArray, IntArray]:
+    """Return the keys [K] of the pairs of V words that are n-grams, and the numbers of these."""
+    pair_ngrams = tokenizer.pair_ngrams()
+    in_pairs = {word for pair in pair_ngrams for word in pair}
+    # Words that differ by case alone may have the same n-grams.
+    alike = defaultdict(list)
+    for number, word in enumerate(words):
+        form = tokenizer.ngram_form(word)
+        if form in in_pairs:
+            alike[form].append(number)
+    pairs = {
+        one * len(words) + other: ngram
+        for (first, second), ngram in pair_ngrams.items()
+        for one in alike.get(first, ())
+        for other in alike.get(second, ())
+    }
+    keys = np.array(sorted(pairs), dtype=np.int64)
+    return keys, np.array([pairs[key] for key in keys.tolist()], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class TitleTable:
+    """The titles of I items as numbers of words: in full, and after all of these blind.
+
+    ``titles`` has 2I rows; ``words`` are the pieces and n-grams of the words.
+    """
+
+    titles: Ragged
+    words: WordTable
+
+    @classmethod
+    def of(
+        cls,
         tokenizer: CatalogTokenizer,
         full: Sequence[Sequence[str]],
         blind: Sequence[Sequence[str]],
-    ) -> None:
-        self.count = len(full)
+    ) -> TitleTable:
+        """Number the words of each item's title, and of the same without the words of values."""
         numbers: dict[str, int] = {}
-        # A blind title follows all full ones.
-        self.titles = Ragged.of(
-            [
-                [numbers.setdefault(word, len(numbers)) for word in words]
-                for titles in (full, blind)
-                for words in titles
-            ]
-        )
-        self.pieces = Ragged.of([tokenizer.word_pieces(word) for word in numbers])
-        self.ngrams = Ragged.of([tokenizer.word_ngrams(word) for word in numbers])
-        self.vocabulary = len(numbers)
-        # Words that differ by case alone may have the same n-grams.
-        alike = defaultdict(list)
-        for word, number in numbers.items():
-            alike[tokenizer.ngram_form(word)].append(number)
-        pairs = {
-            one * len(numbers) + other: ngram
-            for (first, second), ngram in tokenizer.pair_ngrams().items()
-            for one in alike.get(first, ())
-            for other in alike.get(second, ())
-        }
-        self.pair_keys = np.array(sorted(pairs), dtype=np.int64)
-        self.pair_ngrams = np.array([pairs[key] for key in self.pair_keys.tolist()], dtype=np.int64)
+        rows = [
+            [numbers.setdefault(word, len(numbers)) for word in words]
+            for titles in (full, blind)
+            for words in titles
+        ]
+        return cls(Ragged.of(rows), WordTable.of(tokenizer, numbers))
+
+    @property
+    def count(self) -> int:
+        """The number of items."""
+        return (len(self.titles.indptr) - 1) // 2
 
     def full(self, items: IntArray) -> ShownTitles:
         """Return the whole titles of ``items`` [B]."""
@@ -141,7 +180,7 @@ class TitleTable:
 
     def piece_tensor(self, titles: ShownTitles, limit: int) -> Tensor:
         """Return the word pieces of B titles, as :func:`encoders.batch.piece_tensor` does."""
-        pieces, word = self.pieces.gather(titles.words)
+        pieces, word = self.words.pieces.gather(titles.words)
         row = titles.row[word]
         place = np.arange(len(row)) - np.searchsorted(row, row)
         keep = place < limit
@@ -152,7 +191,7 @@ class TitleTable:
 
     def ngram_tensors(self, titles: ShownTitles) -> tuple[Tensor, Tensor]:
         """Return the n-grams of B titles, as :func:`encoders.batch.ngram_tensors` does."""
-        ngrams, word = self.ngrams.gather(titles.words)
+        ngrams, word = self.words.ngrams.gather(titles.words)
         pair_ngrams, pair_row = self._pairs(titles)
         row = np.concatenate([titles.row[word], pair_row])
         # A title's pairs come after the n-grams of all of its words.
@@ -163,9 +202,10 @@ class TitleTable:
 
     def _pairs(self, titles: ShownTitles) -> tuple[IntArray, IntArray]:
         """Return the known pairs of neighbouring words, and the title of each."""
-        if not len(self.pair_keys):
-            return self.pair_keys, self.pair_keys
-        keys = titles.words[:-1] * self.vocabulary + titles.words[1:]
-        place = np.minimum(np.searchsorted(self.pair_keys, keys), len(self.pair_keys) - 1)
-        known = (titles.row[:-1] == titles.row[1:]) & (self.pair_keys[place] == keys)
-        return self.pair_ngrams[place[known]], titles.row[:-1][known]
+        pair_keys = self.words.pair_keys
+        if not len(pair_keys):
+            return pair_keys, pair_keys
+        keys = titles.words[:-1] * self.words.count + titles.words[1:]
+        place = np.minimum(np.searchsorted(pair_keys, keys), len(pair_keys) - 1)
+        known = (titles.row[:-1] == titles.row[1:]) & (pair_keys[place] == keys)
+        return self.words.pair_ngrams[place[known]], titles.row[:-1][known]

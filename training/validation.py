@@ -224,8 +224,8 @@ def _readings(
     data = collator.data
     images = data.item_images(part)
     titles: dict[str, list[list[str]]] = {
-        "full": [data.words[i] for i in part],
-        "blind": [data.blind[i] for i in part],
+        "full": [list(data.words[i]) for i in part],
+        "blind": [list(data.blind[i]) for i in part],
         "none": [[] for _ in part],
     }
     encoded: ImageFeatures | None = None

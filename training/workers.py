@@ -22,9 +22,6 @@ CORES_OF_TRAINING = 2
 WORKER_MEMORY = 1 << 30
 """Bytes of memory that a worker needs for itself and its libraries."""
 
-STATEMENT_MEMORY = 200
-"""Bytes that a statement takes in a worker, whose graph has it in both directions."""
-
 SMALL_TENSORS = 16 << 10
 """Bytes of an item in a batch besides its pixels or regions, generously."""
 
@@ -51,8 +48,8 @@ class WorkerNeeds:
     batch: int
 
     @classmethod
-    def of(cls, config: ModelConfig, items: int, statements: int) -> WorkerNeeds:
-        """Estimate the needs for batches of ``items`` from a graph of ``statements``."""
+    def of(cls, config: ModelConfig, items: int) -> WorkerNeeds:
+        """Estimate the needs for batches of ``items``; the graph is in files that all share."""
         content = 3 * config.image_size**2
         if config.image_encoder == "none":
             content = 0
@@ -60,7 +57,7 @@ class WorkerNeeds:
             content = 4 * config.max_regions * (config.region_width + config.region_classes + 4)
         # The items of query pairs, of which there are up to half as many, come with their images.
         batch = items * (content * 3 // 2 + SMALL_TENSORS)
-        return cls(WORKER_MEMORY + STATEMENT_MEMORY * statements + 2 * batch, batch)
+        return cls(WORKER_MEMORY + 2 * batch, batch)
 
 
 def choose_workers(

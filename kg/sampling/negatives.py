@@ -11,13 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from kg.sampling.keyed_random import KeyedRandom
-from schema.arrays import BoolArray, FloatArray, IntArray
+from kg.sampling.ragged import expand_ranges
+from schema.arrays import BoolArray, FloatArray, IntArray, are_in
 
 MAX_DRAWS = 4
 """How often a corrupted value is drawn at most, if it keeps turning out to be true."""
 
 MAX_TABLE_SIZE = 1 << 25
 """The largest table of (item, candidate) pairs, a byte each."""
+
+ITEMS_PER_CHUNK = 1 << 17
+"""The statements of so many items are counted at a time."""
 
 
 @dataclass(frozen=True)
@@ -90,32 +94,32 @@ def type_constrained_candidates(
 class TrueStatements:
     """The N statements (item, candidate) that are true.
 
-    They are given in CSR form: ``indptr`` [I + 1] and ``candidate`` [N]. For a small catalogue they
-    are kept as a table of all pairs, which is the fastest to look up; for a large one, whose table
-    would not fit, as a sorted list that is searched.
+    They are given in CSR form: ``indptr`` [I + 1] and ``candidate`` [N], which may be
+    memory-mapped. For a small catalogue they are kept as a table of all pairs, which is the fastest
+    to look up; for a large one, whose table would not fit, each item's own are looked through.
     """
 
     def __init__(self, indptr: IntArray, candidate: IntArray, candidate_count: int) -> None:
         self.candidate_count = candidate_count
+        self._indptr = indptr
+        self._candidate = candidate
         item_count = len(indptr) - 1
-        keys = np.repeat(np.arange(item_count), np.diff(indptr)) * candidate_count + candidate
         self._table: BoolArray | None = None
-        self._keys = keys[:0]
         if 0 < item_count * candidate_count <= MAX_TABLE_SIZE:
+            item = np.repeat(np.arange(item_count), np.diff(indptr))
             self._table = np.zeros(item_count * candidate_count, dtype=bool)
-            self._table[keys] = True
-        else:
-            self._keys = np.unique(keys)
+            self._table[item * candidate_count + candidate] = True
 
     def contains(self, item: IntArray, candidate: IntArray) -> BoolArray:
         """Return whether each statement is true; ``item`` and ``candidate`` are broadcast."""
-        key = item * self.candidate_count + candidate
         if self._table is not None:
-            return np.asarray(self._table[key])
-        if not len(self._keys):
-            return np.zeros(key.shape, dtype=bool)
-        position = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)
-        return self._keys[position] == key
+            return np.asarray(self._table[item * self.candidate_count + candidate])
+        of_item, wanted = np.broadcast_arrays(item, candidate)
+        found = np.zeros(of_item.size, dtype=bool)
+        flat = of_item.reshape(-1)
+        number, place = expand_ranges(self._indptr[flat], self._indptr[flat + 1])
+        found[number[self._candidate[place] == wanted.reshape(-1)[number]]] = True
+        return found.reshape(of_item.shape)
 
 
 @dataclass(frozen=True)
@@ -162,19 +166,15 @@ class Corruptor:
         self.true_statements = TrueStatements(indptr, candidate, int(ranges[-1]))
         self.kind = kind
         self.category = category if kind == "category" else None
-        item = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-        if train is not None:
-            in_train = np.isin(item, train)
-            item = item[in_train]
-            candidate = candidate[in_train]
-        self.head_share = bernoulli_head_share(ranges, item, candidate)
+        statistics = _Statistics.of(
+            ranges, indptr, candidate, self.category, None if train is None else np.sort(train)
+        )
+        self.head_share = statistics.head_share
 
         # The pool that is drawn from: all candidates in order, and after them those that occur in
         # each category. In both, the candidates of one property are next to each other.
         candidate_count = self.true_statements.candidate_count
-        self._category_keys = np.zeros(0, np.int64)
-        if self.category is not None:
-            self._category_keys = np.unique(self.category[item] * candidate_count + candidate)
+        self._category_keys = statistics.category_keys
         self._pool = np.concatenate(
             [np.arange(candidate_count), self._category_keys % max(1, candidate_count)]
         )
@@ -222,6 +222,82 @@ class Corruptor:
         )
 
 
+@dataclass(frozen=True)
+class _Statistics:
+    """What is counted over statements, without holding them: see :class:`Corruptor`.
+
+    - ``head_share`` [P]: :func:`bernoulli_head_share`
+    - ``category_keys`` [K]: the distinct ``category * C + candidate`` of C candidates, ascending
+    """
+
+    head_share: FloatArray
+    category_keys: IntArray
+
+    @classmethod
+    def of(
+        cls,
+        ranges: IntArray,
+        indptr: IntArray,
+        candidate: IntArray,
+        category: IntArray | None,
+        train: IntArray | None,
+    ) -> _Statistics:
+        """Count over the items ``train``, ascending, or over all."""
+        candidate_count = int(ranges[-1])
+        counts = PropertyCounts.none(ranges)
+        keys = np.zeros(0, np.int64)
+        for first in range(0, len(indptr) - 1, ITEMS_PER_CHUNK):
+            bounds = indptr[first : min(first + ITEMS_PER_CHUNK, len(indptr) - 1) + 1]
+            item = first + np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+            own = candidate[bounds[0] : bounds[-1]]
+            if train is not None:
+                in_train = are_in(item, train)
+                item, own = item[in_train], own[in_train]
+            counts.add(item, own)
+            if category is not None:
+                keys = np.union1d(keys, category[item] * candidate_count + own)
+        return cls(counts.head_share(), keys)
+
+
+@dataclass
+class PropertyCounts:
+    """Counts of a property's statements, items and values: ``ranges`` [P + 1], others [P] or [C].
+
+    ``heads`` are the items that have the property; ``seen`` says of each candidate whether any has.
+    """
+
+    ranges: IntArray
+    statements: IntArray
+    heads: IntArray
+    seen: BoolArray
+
+    @classmethod
+    def none(cls, ranges: IntArray) -> PropertyCounts:
+        """Return the counts of no statement."""
+        nothing = np.zeros(len(ranges) - 1, np.int64)
+        return cls(ranges, nothing, nothing.copy(), np.zeros(int(ranges[-1]), dtype=bool))
+
+    def add(self, item: IntArray, candidate: IntArray) -> None:
+        """Add all statements [N] of some items."""
+        property_count = len(self.ranges) - 1
+        property_index = np.searchsorted(self.ranges, candidate, side="right") - 1
+        self.statements += np.bincount(property_index, minlength=property_count)
+        item_count = item.max(initial=0) + 1
+        property_of_pair = np.unique(property_index * item_count + item) // item_count
+        self.heads += np.bincount(property_of_pair, minlength=property_count)
+        self.seen[candidate] = True
+
+    def head_share(self) -> FloatArray:
+        """Return the share [P] of corruptions that should replace the item."""
+        known = np.flatnonzero(self.seen)
+        property_of_value = np.searchsorted(self.ranges, known, side="right") - 1
+        tails = np.bincount(property_of_value, minlength=len(self.ranges) - 1)
+        tph = self.statements / np.maximum(1, self.heads)
+        hpt = self.statements / np.maximum(1, tails)
+        share: FloatArray = tph / np.maximum(tph + hpt, 1e-9)
+        return share
+
+
 def bernoulli_head_share(ranges: IntArray, item: IntArray, candidate: IntArray) -> FloatArray:
     """Return the share [P] of corruptions that should replace the item instead of the value.
 
@@ -229,16 +305,6 @@ def bernoulli_head_share(ranges: IntArray, item: IntArray, candidate: IntArray) 
     item and hpt that of items per value. Where items tend to have many values, another value is
     often true as well, so the item is replaced instead.
     """
-    property_count = len(ranges) - 1
-    property_index = np.searchsorted(ranges, candidate, side="right") - 1
-    statements = np.bincount(property_index, minlength=property_count)
-
-    item_count = item.max(initial=0) + 1
-    property_of_pair = np.unique(property_index * item_count + item) // item_count
-    heads = np.bincount(property_of_pair, minlength=property_count)
-    property_of_value = np.searchsorted(ranges, np.unique(candidate), side="right") - 1
-    tails = np.bincount(property_of_value, minlength=property_count)
-
-    tph = statements / np.maximum(1, heads)
-    hpt = statements / np.maximum(1, tails)
-    return tph / np.maximum(tph + hpt, 1e-9)
+    counts = PropertyCounts.none(ranges)
+    counts.add(item, candidate)
+    return counts.head_share()

@@ -17,7 +17,7 @@ from schema.arrays import BoolArray, FloatArray, IntArray
 
 
 class CellSampler:
-    """Samples message flows from a heterograph of :func:`kg.sampling.hetero.heterograph`.
+    """Samples message flows from a graph of :mod:`kg.sampling.hetero`.
 
     The statement that a cell asks for is never in its flow, and neither are its duplicates: every
     edge with the cell's own property is dropped, and of edges with the same (property, value) one
@@ -73,7 +73,8 @@ class CellSampler:
         frontier = dgl.sampling.sample_neighbors(self.graph, seeds, -1, copy_ndata=False)
         # From here on the arrays are small, and numpy is several times as fast as torch on them.
         value, item = (ends.numpy() for ends in frontier.edges())
-        return Edges(item, frontier.edata["property"].numpy(), value).distinct()
+        property = frontier.edata["property"].numpy().astype(np.int64)
+        return Edges(item, property, value).distinct()
 
 
 @dataclass(frozen=True)

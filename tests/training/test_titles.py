@@ -21,7 +21,7 @@ def words_tokenizer():
 @given(TITLES, st.integers(1, 12))
 @settings(max_examples=60)
 def test_the_tensors_are_those_of_the_tokenizer(words_tokenizer, titles, limit):
-    table = TitleTable(words_tokenizer, titles, [title[1:] for title in titles])
+    table = TitleTable.of(words_tokenizer, titles, [title[1:] for title in titles])
     items = np.arange(len(titles))[::-1]
     shown = table.full(items)
     expected = [titles[item] for item in items]
@@ -34,7 +34,7 @@ def test_titles_are_blinded_hidden_thinned_and_replaced(words_tokenizer, titles,
     rng = np.random.default_rng(seed)
     count = len(titles)
     blinded = [title[::2] for title in titles]
-    table = TitleTable(words_tokenizer, titles, blinded)
+    table = TitleTable.of(words_tokenizer, titles, blinded)
     blind, hidden, replaced = rng.random((3, count)) < 0.5
     items = np.arange(count)
     donors = rng.permutation(count)

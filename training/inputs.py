@@ -31,7 +31,7 @@ from training.queries import LoggedQuery, QueryLog, read_log
 from training.records import Preparing, ReportCallback, TrainingWarning
 
 WITHOUT_IMAGES = "to train without images, set image_encoder=none"
-MAX_VOCABULARY_TITLES = 1_000_000
+MAX_VOCABULARY_TITLES = 250_000
 """From so many titles at most a vocabulary is learned."""
 
 
@@ -152,8 +152,8 @@ def _learned_properties(home: Home, start: ModelFolder | None) -> set[str]:
 def some_titles(graph: MappedGraph, train: IntArray, report: ReportCallback) -> list[str]:
     """Return the titles of the items ``train`` [N] that a vocabulary is learned from.
 
-    Of more than a million they are a million, at even distances: counting the n-grams of all would
-    take more memory than the rest of the training.
+    Of more than ``MAX_VOCABULARY_TITLES`` they are so many, at even distances: counting the n-grams
+    of all would take more memory than the rest of the training.
     """
     if len(train) > MAX_VOCABULARY_TITLES:
         report(

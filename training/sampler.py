@@ -121,7 +121,8 @@ def shard_bounds(indptr: IntArray, indices: IntArray, count: int) -> IntArray:
     """
     every = range(len(indptr))
     # An item without statements has a title all the same. Searched, since a sum would be as long.
-    marks = [number * (int(indptr[-1]) + len(indptr)) / count for number in range(1, count)]
+    total = int(indptr[-1]) + len(indptr) - 1
+    marks = [number * total / count for number in range(1, count)]
     items = [bisect.bisect_left(every, mark, key=lambda i: int(indptr[i]) + i) for mark in marks]
     return np.concatenate([[0], np.searchsorted(indices, items), [len(indices)]]).astype(np.int64)
 

@@ -116,6 +116,8 @@ class TrueStatements:
             return np.asarray(self._table[item * self.candidate_count + candidate])
         of_item, wanted = np.broadcast_arrays(item, candidate)
         found = np.zeros(of_item.size, dtype=bool)
+        if not len(self._candidate):
+            return found.reshape(of_item.shape)
         flat = of_item.reshape(-1)
         number, place = expand_ranges(self._indptr[flat], self._indptr[flat + 1])
         found[number[self._candidate[place] == wanted.reshape(-1)[number]]] = True

@@ -3,20 +3,25 @@
 import numpy as np
 import pytest
 
-from kg.sampling.hetero import heterograph
+from kg.sampling.hetero import heterograph, incoming_graph
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.sampler import CellSampler
 
 ALL = np.ones(9)
 
 
-@pytest.fixture
-def sampler():
+@pytest.fixture(params=["both directions", "incoming"])
+def sampler(request):
     """Item 0 has value 5 of property 0 twice and value 7 of property 1; item 1 has value 5."""
     item = np.array([0, 0, 0, 1])
     property = np.array([0, 0, 1, 0])
     value = np.array([5, 5, 7, 5])
-    return CellSampler(heterograph(item, property, value, item_count=3, candidate_count=8), 4)
+    if request.param == "incoming":
+        indptr = np.array([0, 3, 4, 4])
+        graph = incoming_graph(indptr, property.astype(np.int32), value, candidate_count=8)
+    else:
+        graph = heterograph(item, property, value, item_count=3, candidate_count=8)
+    return CellSampler(graph, 4)
 
 
 def sample(sampler, index, cells, share=ALL):

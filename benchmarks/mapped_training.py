@@ -8,8 +8,8 @@ measurement is a process of its own; memory is ``RssAnon`` of ``/proc/self/statu
 out what is mapped from files.
 
 - *write*: seconds and peak of anonymous memory to write the arrays, and their bytes;
-- *train*: anonymous memory before the first step and after the last, and how much copies of the
-  arrays would add; items per second of batches from files against batches from those copies, and of
+- *train*: anonymous memory of inputs and model, how much it grows while batches are built, and how
+  much copies of the arrays would add; items per second of batches from files against batches from those copies, and of
   whole steps, in turns;
 - *limit*: whether it trains under a limit on anonymous memory (RLIMIT_DATA) that leaves half of
   what the arrays take, from files and from copies;
@@ -30,7 +30,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,8 +43,10 @@ from kg.home import Home
 from schema.errors import CatalographError
 
 if TYPE_CHECKING:
+    from fusion.config import ModelConfig
     from training.data import TrainingData
     from training.inputs import TrainingInputs
+    from training.loader import BatchBuilder
     from training.state import Run
 
 PROPERTIES = 10
@@ -209,6 +211,15 @@ def read(folder: Path, items: int) -> TrainingInputs:
     return read_inputs(home, options, chosen.recipe, config, None, ignore_records)
 
 
+def tiny_config(inputs: TrainingInputs) -> ModelConfig:
+    """Return the configuration of the tiny joint model without images."""
+    from training.presets import preset
+
+    model = preset("joint", "tiny").model
+    pieces = inputs.tokenizer.vocab_size
+    return dataclasses.replace(model, image_encoder="none", vocab_size=pieces)
+
+
 def run_of(folder: Path, inputs: TrainingInputs, shards: int = 1) -> Run:
     """Put a run of the tiny joint model together."""
     from training.config import TrainOptions
@@ -216,12 +227,9 @@ def run_of(folder: Path, inputs: TrainingInputs, shards: int = 1) -> Run:
     from training.processes import Processes
     from training.run import ModelWriter, assemble
 
-    chosen = preset("joint", "tiny")
-    config = dataclasses.replace(
-        chosen.model, image_encoder="none", vocab_size=inputs.tokenizer.vocab_size
-    )
+    config = tiny_config(inputs)
     recipe = dataclasses.replace(
-        chosen.recipe, batch_size=BATCH_SIZE, data_shards=shards, workers=0
+        preset("joint", "tiny").recipe, batch_size=BATCH_SIZE, data_shards=shards, workers=0
     )
     options = TrainOptions(size="tiny", steps=1_000_000)
     writer = ModelWriter(folder / "run", config, inputs, {}, Processes())
@@ -243,7 +251,7 @@ def in_memory(data: TrainingData) -> TrainingData:
     return dataclasses.replace(
         data,
         indptr=np.array(data.indptr),
-        property=np.array(data.property),
+        property=np.array(data.property, np.int32),
         candidate=np.array(data.candidate),
         category=np.array(data.category),
         titles=dataclasses.replace(titles, titles=_copied(titles.titles), words=copied),
@@ -278,18 +286,16 @@ def bench_train(folder: Path, items: int, steps: int) -> dict[str, Any]:
     from benchmarks.training import in_turns, whole_step
     from training.collate import Collator
     from training.flows import TrainingFlows
-    from training.loader import BatchBuilder, BatchRequest
+    from training.loader import BatchBuilder
 
     nothing = anonymous()
     inputs = read(folder, items)
     run = run_of(folder, inputs)
-    step = whole_step(run)
-    run.objective.model.train()
-    for number in range(10):
-        step(number)
-    before = anonymous()
-    for number in range(steps):
-        step(number)
+    build = batch_step(run.batches)
+    build(0)
+    read_mb = anonymous() - nothing
+    for number in range(1, steps):
+        build(number)
     after = anonymous()
     data = in_memory(inputs.data)
     copies = anonymous() - after
@@ -299,15 +305,15 @@ def bench_train(folder: Path, items: int, steps: int) -> dict[str, Any]:
         inputs.tokenizer,
         run.recipe,
         TrainingFlows(data, run.recipe.max_known),
-        dataclasses.replace(run.objective.config),
+        tiny_config(inputs),
         train=old.train,
         string_lengths=old.string_lengths,
     )
     builder = BatchBuilder(collator, run.schedule, run.seed, run.batches.items, None)
     speed = in_turns(
         {
-            "files": lambda number: run.batches[BatchRequest(number, 0, 1)] and None,
-            "memory": lambda number: builder[BatchRequest(number, 0, 1)] and None,
+            "files": batch_step(run.batches),
+            "memory": batch_step(builder),
         },
         steps,
         BATCH_SIZE,
@@ -318,12 +324,22 @@ def bench_train(folder: Path, items: int, steps: int) -> dict[str, Any]:
         whole[name] = whole_step(dataclasses.replace(run, batches=batches))
     steps_speed = in_turns(whole, steps, BATCH_SIZE, run.device)
     return {
-        "inputs_and_model_mb": round((before - nothing) / 1e6),
-        "grown_mb": round((after - before) / 1e6, 1),
+        "inputs_and_model_mb": round(read_mb / 1e6),
+        "grown_mb": round((after - nothing - read_mb) / 1e6, 1),
         "copies_mb": round(copies / 1e6),
         "batches": {**speed, "ratio": round(speed["files"] / speed["memory"], 3)},
         "steps": {**steps_speed, "ratio": round(steps_speed["files"] / steps_speed["memory"], 3)},
     }
+
+
+def batch_step(builder: BatchBuilder) -> Callable[[int], None]:
+    """Return what builds the batch of a step."""
+    from training.loader import BatchRequest
+
+    def build(number: int) -> None:
+        builder[BatchRequest(number, 0, 1)]
+
+    return build
 
 
 def bench_limit(folder: Path, items: int, steps: int) -> dict[str, Any]:

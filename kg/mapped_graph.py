@@ -223,10 +223,12 @@ class _Lookup:
         self._order = np.argsort(hashes)
         self._hashes = hashes[self._order]
         # Of 100 million ids, two have the same 64 bits in one of 3,700 catalogues.
-        if (self._hashes[1:] == self._hashes[:-1]).any():
+        same = np.flatnonzero(self._hashes[1:] == self._hashes[:-1])
+        if len(same):
+            first, second = np.sort(self._order[same[0] : same[0] + 2] + 1).tolist()
             raise DataError(
-                "two of the catalogue's ids have the same hash, so that their statements would be "
-                "mixed: train on another split of the catalogue"
+                f"the ids of the items number {first:,} and {second:,}, in the order of their ids, "
+                "have the same hash, so that their statements would be mixed: change one of them"
             )
 
     def numbers(self, ids: pa.Array) -> IntArray:
@@ -237,8 +239,14 @@ class _Lookup:
         order = np.argsort(wanted)
         places = np.empty(len(wanted), np.int64)
         places[order] = np.searchsorted(self._hashes, wanted[order])
-        found = self._order[np.minimum(places, len(self) - 1)]
-        return found[encoded.indices.to_numpy(zero_copy_only=False)]
+        places = np.minimum(places, len(self) - 1)
+        unknown = np.flatnonzero(self._hashes[places] != wanted)
+        if len(unknown):
+            raise DataError(
+                f"the store has statements of an item {encoded.dictionary[unknown[0]].as_py()!r}, "
+                "which it has not: check it with `catalograph verify`"
+            )
+        return self._order[places][encoded.indices.to_numpy(zero_copy_only=False)]
 
 
 def _hashes(ids: pa.Array) -> NDArray[np.uint64]:

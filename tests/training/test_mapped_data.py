@@ -1,11 +1,14 @@
 """Training data in files: the same as in memory, made again when what it is made of changes."""
 
 import dataclasses
+import pickle
+from typing import Any
 
 import numpy as np
 import pytest
 
 from kg.ingest.pipeline import ingest
+from kg.sampling.memmap import pickle_memmaps_by_path
 from kg.snapshot import read_snapshot
 from kg.splits import SPLITS
 from schema.errors import SplitError
@@ -124,6 +127,20 @@ def test_batches_are_those_of_memory_bit_for_bit(inputs, in_memory, monkeypatch,
         ]
 
 
+def test_a_worker_process_gets_the_paths_of_the_arrays(inputs):
+    pickle_memmaps_by_path()
+    builder = builder_of(inputs)
+    sent = pickle.dumps(inputs.data)
+    # Neither texts nor statements; the images' own table says which item has one.
+    assert len(sent) < 8000 + len(inputs.data.items)
+    received = pickle.loads(pickle.dumps(builder))
+    request = BatchRequest(2, 0, 1)
+    own, others = builder[request], received[request]
+    assert [flat(each) for each in own.micro_batches] == [
+        flat(each) for each in others.micro_batches
+    ]
+
+
 def test_processes_share_out_a_batch_of_shards(inputs):
     whole = builder_of(inputs, shards=20)
     shares = [builder_of(inputs, 20, rank, 3) for rank in range(3)]
@@ -203,7 +220,7 @@ def test_a_split_file_counts(home, inputs, tmp_path):
 
 def test_the_vocabulary_of_many_titles_is_that_of_some(home, monkeypatch):
     monkeypatch.setattr("training.inputs.MAX_VOCABULARY_TITLES", 10)
-    said = []
+    said: list[Any] = []
     mapped_inputs(home, report=said.append)
     (warning,) = [each for each in said if isinstance(each, TrainingWarning)]
     assert "10 of the" in warning.text

@@ -25,6 +25,7 @@ from training.config import TrainOptions
 from training.processes import Processes
 from training.records import Preparing, Step, TrainingWarning
 from training.run import train
+from training.sampler import shard_bounds
 
 SMALL = (
     "batch_size=8",
@@ -134,6 +135,35 @@ def test_a_resumed_run_ends_as_the_unbroken_one(home, monkeypatch):
     train(home, options("broken", 6, resume=True))
     one, two = (
         load_file(home.models / name / "model.safetensors") for name in ("unbroken", "broken")
+    )
+    assert all((one[key] == two[key]).all() for key in one)
+
+
+def test_a_run_of_shards_is_resumed_in_the_middle_of_one_also_with_more_memory(home, monkeypatch):
+    shards: list[int] = []
+    needed = iter((12, 12, 1))
+
+    def recorded(indptr, indices, count):
+        shards.append(count)
+        return shard_bounds(indptr, indices, count)
+
+    monkeypatch.setattr(run, "choose_shards", lambda size, memory: next(needed))
+    monkeypatch.setattr(run, "shard_bounds", recorded)
+    said: list[Any] = []
+    train(home, options("sharded", 6), said.append)
+
+    def broken(record):
+        if getattr(record, "step", 0) == 5:
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        train(home, options("sharded, broken", 6), broken)
+    train(home, options("sharded, broken", 6, resume=True))
+    assert shards == [12] * 3
+    assert any("8 of 12 shards" in each.activity for each in said if isinstance(each, Preparing))
+    one, two = (
+        load_file(home.models / name / "model.safetensors")
+        for name in ("sharded", "sharded, broken")
     )
     assert all((one[key] == two[key]).all() for key in one)
 

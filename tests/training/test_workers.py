@@ -50,7 +50,7 @@ def test_their_batches_fit_into_half_of_the_shared_memory():
     assert choose_workers(GPU, 1, NEEDS, machine(shared_memory=64 << 20)) == 0
 
 
-def test_needs_follow_images_and_statements():
+def test_needs_follow_images():
     pixels = WorkerNeeds.of(ModelConfig(image_size=224), 64)
     assert pixels.batch > 64 * 3 * 224**2
     assert WorkerNeeds.of(ModelConfig(image_encoder="none"), 64).batch < pixels.batch / 5
@@ -65,6 +65,9 @@ def test_memory_is_that_of_the_machine_or_of_the_container(tmp_path):
     (tmp_path / "memory.max").write_text("2000000\n")
     (tmp_path / "memory.current").write_text("500000\n")
     assert available_memory(meminfo, tmp_path) == 1_500_000
+    # What was read from files long ago gives way to anything else.
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 300000\nactive_file 7\n")
+    assert available_memory(meminfo, tmp_path) == 1_800_000
     (tmp_path / "memory.max").write_text("max\n")
     assert available_memory(meminfo, tmp_path) == 3000 * 1024
     assert available_memory(tmp_path / "none", tmp_path) > 2**60

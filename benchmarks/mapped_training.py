@@ -9,8 +9,8 @@ out what is mapped from files.
 
 - *write*: seconds and peak of anonymous memory to write the arrays, and their bytes;
 - *train*: anonymous memory of inputs and model, how much it grows while batches are built, and how
-  much copies of the arrays would add; items per second of batches from files against batches from those copies, and of
-  whole steps, in turns;
+  much copies of the arrays would add; items per second of batches from files against batches from
+  those copies, and of whole steps, in turns;
 - *limit*: whether it trains under a limit on anonymous memory (RLIMIT_DATA) that leaves half of
   what the arrays take, from files and from copies;
 - *shards*: bytes read from the disk per item, none of the arrays being in the page cache, with one

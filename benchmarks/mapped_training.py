@@ -11,8 +11,8 @@ out what is mapped from files.
 - *train*: anonymous memory of inputs and model, how much it grows while batches are built, and how
   much copies of the arrays would add; items per second of batches from files against batches from
   those copies, and of whole steps, in turns;
-- *limit*: whether it trains under a limit on anonymous memory (RLIMIT_DATA) that leaves half of
-  what the arrays take, from files and from copies;
+- *limit*: batches built under a limit on anonymous memory (RLIMIT_DATA) that leaves half of what
+  the arrays take, and whether copies of them fit under it;
 - *shards*: bytes read from the disk per item, none of the arrays being in the page cache, with one
   shard and with 64.
 """
@@ -343,29 +343,25 @@ def batch_step(builder: BatchBuilder) -> Callable[[int], None]:
 
 
 def bench_limit(folder: Path, items: int, steps: int) -> dict[str, Any]:
-    """Try to train under a limit on anonymous memory, from files and then from copies."""
-    from benchmarks.training import whole_step
-
+    """Build batches under a limit on anonymous memory, and try to copy the arrays under it."""
     inputs = read(folder, items)
-    run = run_of(folder, inputs)
-    step = whole_step(run)
-    for number in range(10):
-        step(number)
+    build = batch_step(run_of(folder, inputs).batches)
+    build(0)
     size = inputs.mapped_bytes + inputs.data.category.nbytes
     limit = _status("VmData") + int(LEFT_FREE * size)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    for number in range(steps):
-        step(number)
+    for number in range(1, steps):
+        build(number)
     try:
         copy = in_memory(inputs.data)
-        from_copies = f"fits ({copy.indptr.nbytes:,} bytes)"
+        copies = f"fit ({copy.indptr.nbytes:,} bytes)"
     except MemoryError:
-        from_copies = "does not fit"
+        copies = "do not fit"
     return {
         "arrays_mb": round(size / 1e6),
         "free_mb": round(LEFT_FREE * size / 1e6),
-        "steps_from_files": steps,
-        "copies": from_copies,
+        "batches_from_files": steps,
+        "copies": copies,
     }
 
 

@@ -14,7 +14,7 @@ out what is mapped from files.
 - *limit*: batches built under a limit on anonymous memory (RLIMIT_DATA) that leaves half of what
   the arrays take, and whether copies of them fit under it;
 - *shards*: bytes read from the disk per item, none of the arrays being in the page cache, with one
-  shard and with 64.
+  shard and with 512.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ WORDS = 20_000
 ROWS = 10_000
 BATCH_SIZE = 64
 LEFT_FREE = 0.5
-SHARDS = 64
+SHARDS = 512
 
 
 class MadeStore:

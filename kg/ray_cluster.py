@@ -163,7 +163,7 @@ def check_nodes(requirement: Requirement) -> int:
 
     probe = ray.remote(num_cpus=0, max_retries=0)(_check)
     answers = {}
-    for node in _living_nodes():
+    for node in living_nodes():
         place = NodeAffinitySchedulingStrategy(node, soft=False)
         answers[probe.options(scheduling_strategy=place).remote(requirement)] = node
     _, late = ray.wait(list(answers), num_returns=len(answers), timeout=PROBE_SECONDS)
@@ -183,9 +183,9 @@ def check_nodes(requirement: Requirement) -> int:
             raise _unfit(names[node], cause) from None
         except ray.exceptions.RayError as error:
             # A node that has gone does no harm.
-            if node in _living_nodes():
+            if node in living_nodes():
                 raise _unfit(names[node], error) from None
-    living = _living_nodes()
+    living = living_nodes()
     if not living:
         raise EngineError("the Ray cluster has no node: start one with `ray start`")
     return len(living)
@@ -244,6 +244,8 @@ def _connect(stack: contextlib.ExitStack) -> None:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
             "_temp_dir": str(temporary),
+            # Ray's own default is 15: on a busy machine, workers would hardly get a processor.
+            "_system_config": {"worker_niceness": 0},
         }
     stack.callback(ray.shutdown)
     try:
@@ -294,11 +296,15 @@ def _shared(folder: Path) -> Iterator[Requirement]:
         place.unlink(missing_ok=True)
 
 
-def _living_nodes() -> list[str]:
-    """Return the ids of the nodes that are there."""
+def living_nodes(*, working: bool = False) -> list[str]:
+    """Return the ids of the nodes that are there, or of those of them that have a processor."""
     import ray
 
-    return [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    return [
+        node["NodeID"]
+        for node in ray.nodes()
+        if node["Alive"] and (node["Resources"].get("CPU", 0) > 0 or not working)
+    ]
 
 
 def _temporary_folder() -> Path:

@@ -37,6 +37,8 @@ class TwoNodes:
             # A machine whose memory others use is no reason to kill our workers.
             "RAY_memory_monitor_refresh_ms": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Otherwise workers hardly get a processor on a machine that does other work.
+            "RAY_worker_niceness": "0",
             # Told by the head node only after so long that a node is gone that was killed.
             "RAY_health_check_period_ms": "500",
             "RAY_health_check_timeout_ms": "2000",

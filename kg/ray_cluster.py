@@ -17,13 +17,15 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from schema.errors import CatalographError, EngineError, UsageError
 from schema.settings import shown
@@ -39,6 +41,20 @@ OBJECT_STORE_BYTES = 512 * 2**20
 """The shared memory of a cluster that is started for a run, in which blocks travel."""
 LONGEST_TEMPORARY = 36
 """Characters of a folder for Ray's files, whose sockets may have names of 107 bytes."""
+RAY_THREADS = "ray_"
+"""How the names begin of the threads by which Ray prints what befalls the cluster."""
+SETTINGS = {
+    # Nothing is told to Ray's makers.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # A call that comes after the end would start a cluster of its own.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
+    # Workers use the interpreter of their node, also where `uv run` has started the command.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # What goes wrong is raised as well; the rest is for those who work on Ray.
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    # Without it, Ray warns that it will treat GPUs differently some day.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
 CODE = Path(__file__).absolute().parents[1]
 """The folder of Catalograph's packages."""
 PACKAGES = (
@@ -123,6 +139,7 @@ def ray_cluster(folder: Path) -> Iterator[RayCluster]:
     with contextlib.ExitStack() as stack:
         if not connected:
             stack.callback(_restore_handler, former)
+            stack.enter_context(contextlib.redirect_stdout(cast(TextIO, _WithoutRay(sys.stdout))))
             _connect(stack)
         requirement = stack.enter_context(_shared(folder))
         nodes = check_nodes(requirement)
@@ -203,8 +220,16 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
+def set_environment() -> None:
+    """Set what Ray reads when it is imported, unless the user has."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
 def quiet_data() -> None:
     """Let Ray Data draw no bars and log nothing but errors: the command draws its own bar."""
+    # It warns of what it uses itself.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"ray\.")
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -221,11 +246,7 @@ def _check(requirement: Requirement) -> None:
 def _require_ray() -> None:
     if importlib.util.find_spec("ray") is None:
         raise UsageError(f"--engine ray needs Ray, which is not installed: {INSTALL}")
-    # Nothing is told to Ray's makers, and workers use the interpreter of their node.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    # Without it, Ray warns that it will treat GPUs differently some day.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    set_environment()
 
 
 def _connect(stack: contextlib.ExitStack) -> None:
@@ -312,6 +333,21 @@ def _temporary_folder() -> Path:
     usual = tempfile.gettempdir()
     parent = usual if len(usual) <= LONGEST_TEMPORARY - len("/ray-12345678") else "/tmp"
     return Path(tempfile.mkdtemp(prefix="ray-", dir=parent))
+
+
+class _WithoutRay:
+    """Standard output without what Ray prints on it of lost nodes, which goes to stderr."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text to where it belongs."""
+        by_ray = threading.current_thread().name.startswith(RAY_THREADS)
+        return (sys.stderr if by_ray else self._stream).write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _restore_handler(former: Any) -> None:

@@ -12,8 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from kg.ray_cluster import set_environment
+
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 LOOK_SECONDS = 0.05
+NODE_NAME = "TEST_NODE"
+"""What runs on the second node finds ``second`` in this environment variable."""
 
 
 class TwoNodes:
@@ -36,7 +40,6 @@ class TwoNodes:
         settings = {
             # A machine whose memory others use is no reason to kill our workers.
             "RAY_memory_monitor_refresh_ms": "0",
-            "RAY_USAGE_STATS_ENABLED": "0",
             # Otherwise workers hardly get a processor on a machine that does other work.
             "RAY_worker_niceness": "0",
             # Told by the head node only after so long that a node is gone that was killed.
@@ -44,6 +47,7 @@ class TwoNodes:
             "RAY_health_check_timeout_ms": "2000",
         }
         self._set(settings)
+        set_environment()
         from ray.cluster_utils import Cluster
 
         head = {**NODE, "temp_dir": str(self.folder)}
@@ -53,7 +57,7 @@ class TwoNodes:
     def add_second(self) -> None:
         """Start the second node, unless it runs."""
         if self._second is None:
-            self._second = self._cluster.add_node(**NODE)
+            self._second = self._cluster.add_node(**NODE, env_vars={NODE_NAME: "second"})
             self._cluster.wait_for_nodes()
 
     def kill_second(self) -> None:

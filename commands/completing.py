@@ -6,9 +6,10 @@ import dataclasses
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,7 @@ from commands.completion_output import Output, choose_layout, opened_output, wri
 from commands.completion_request import CompletionRequest
 from commands.completion_run import CompletionRun
 from commands.completion_summary import Counts, Result
+from commands.engine import Engine
 from commands.language_model import ask_ahead, opened, with_language_model
 from commands.loading import note_not_trained_to_complete, read_cells, warn_of_unreadable_images
 from commands.progress import bar
@@ -39,6 +41,7 @@ from schema.progress import ProgressCallback
 from schema.property_maps import propose_map, unknown_properties, write_map
 from serving.asking import CellPlan
 from serving.calibration import Calibration
+from serving.completion import CompletesCells, complete_cells
 from serving.home_completion import AskedCells, Catalogue, HomeCompletion
 from serving.limits import general_target
 from serving.loading import ModelScorer, load_classifier, load_scorer, reads_one_image
@@ -47,6 +50,9 @@ from serving.results import Completion
 from serving.review.drifting import Drifting, find_drifts
 from serving.review.recorder import ProposalRecorder, begin_run
 from serving.review.store_of_proposals import check_store
+
+if TYPE_CHECKING:
+    from kg.ray_cluster import RayCluster
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,8 @@ def run(context: Context, request: CompletionRequest) -> None:
     request = this_run.request
     layout = choose_layout(context, home, request)
     named = None if request.cells_file is None else read_cells(request.cells_file)
+    # Before the model is loaded and the run begins: a cluster may not answer.
+    cluster = click.get_current_context().with_resource(_connected(home, request))
     language_model = click.get_current_context().with_resource(opened(home, request.llm))
     scorer = load_scorer(home, request.model)
     if request.write_map is not None:
@@ -98,6 +106,7 @@ def run(context: Context, request: CompletionRequest) -> None:
     scorer = with_language_model(context, scorer, language_model)
 
     job = _planned(context, this_run, scorer, named, classifier)
+    complete = _scoring(job, cluster)
     unreadable = _look_at_images(context, job)
     told = ask_ahead(scorer, job.completion.adapted, job.catalogue.items, job.plan.cells)
     recorder = _recorder(context, job)
@@ -107,7 +116,7 @@ def run(context: Context, request: CompletionRequest) -> None:
         opened_output(context, home, request, layout, scorer.name) as output,
         bar("completing") as progress,
     ):
-        completions = map(told.explained, _completions(job, progress))
+        completions = map(told.explained, _completions(job, complete, progress))
         this_run.restore(counts, output)
         try:
             _write_all(map(drifting.held_back, completions), counts, output, this_run, recorder)
@@ -167,7 +176,30 @@ def _note_categories(context: Context, snapshot: GraphSnapshot) -> None:
         )
 
 
-def _completions(job: _Job, progress: ProgressCallback) -> Iterator[Completion]:
+@contextmanager
+def _connected(home: Home, request: CompletionRequest) -> Iterator[RayCluster | None]:
+    """Connect to the cluster that scores the cells; None if this process does."""
+    if request.engine != Engine.RAY:
+        yield None
+        return
+    from kg.ray_cluster import ray_cluster
+
+    with ray_cluster(home.path) as cluster:
+        yield cluster
+
+
+def _scoring(job: _Job, cluster: RayCluster | None) -> CompletesCells:
+    """Return what scores the cells: this process, or the workers of a cluster."""
+    if cluster is None:
+        return complete_cells
+    from serving.ray_completion import RayCompletion
+
+    return RayCompletion(cluster, job.completion, job.request.workers).complete_cells
+
+
+def _completions(
+    job: _Job, complete: CompletesCells, progress: ProgressCallback
+) -> Iterator[Completion]:
     """Complete the cells, none against another of its item; named ones that are refused last."""
     request = job.request
     yield from job.completion.complete(
@@ -175,6 +207,7 @@ def _completions(job: _Job, progress: ProgressCallback) -> Iterator[Completion]:
         top_k=request.top_k,
         target_precision=request.target_precision,
         progress=progress,
+        complete_cells=complete,
     )
     if job.request.cells_file is not None:
         yield from _refused(job.plan)

@@ -8,6 +8,7 @@ import click
 
 from commands.base import PATH, Command, Context, pass_context
 from commands.completion_request import DEFAULT_TOP_K, CompletionRequest
+from commands.engine import engine_options
 from commands.language_model import llm_option
 from commands.loading import map_option, model_option
 
@@ -85,6 +86,10 @@ from commands.loading import map_option, model_option
     is_flag=True,
     help="Write the filled cells to the graph, as predicted statements.",
 )
+@engine_options(
+    "Workers that score on the cluster, each with the model and the catalogue in memory.  "
+    "[default: one for each node]"
+)
 @click.option(
     "--resume",
     is_flag=True,
@@ -108,6 +113,7 @@ def complete(context: Context, /, **options: Any) -> None:
     Example:
       catalograph complete --target-precision 0.97 --out filled.jsonl --write
       catalograph complete --out filled.csv
+      catalograph complete --engine ray --workers 8 --out filled.jsonl
     """
     request = CompletionRequest(**options)
     request.check()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from commands.engine import Engine, check_workers
 from schema.errors import UsageError
 
 TABLES = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".xlsm", ".parquet")
@@ -32,6 +33,8 @@ class CompletionRequest:
         source: whose layout a table of ``out`` has
         mark: whether such a table gets columns of probabilities and decisions
         resume: whether the last run that was cut off goes on, with its options
+        engine: where the cells are scored, of :class:`commands.engine.Engine`
+        workers: how many workers of a cluster score them; None for one for each node
     """
 
     model: str | None
@@ -48,6 +51,8 @@ class CompletionRequest:
     source: str | None = None
     mark: bool = False
     resume: bool = False
+    engine: str = Engine.LOCAL
+    workers: int | None = None
 
     @property
     def table_suffix(self) -> str | None:
@@ -71,9 +76,16 @@ class CompletionRequest:
 
     def check(self) -> None:
         """Raise UsageError if the options do not fit together, before the model is loaded."""
-        if self.resume and self != CompletionRequest(**_DEFAULTS, resume=True):
+        begun_elsewhere = {"engine": self.engine, "workers": self.workers}
+        if self.resume and self != CompletionRequest(**_DEFAULTS | begun_elsewhere, resume=True):
             raise UsageError(
                 "--resume goes on with the options of the run that was cut off: leave out others"
+            )
+        check_workers(self.engine, self.workers)
+        if self.engine == Engine.RAY and self.llm is not None:
+            raise UsageError(
+                "--llm asks a service within one budget, and not from several machines: leave it "
+                "out, or --engine ray"
             )
         target = self.target_precision
         if target is not None and not 0 < target < 1:

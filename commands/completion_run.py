@@ -65,6 +65,8 @@ class CompletionRun:
             options[name] = None if options.get(name) is None else Path(options[name])
         for name in _LISTS:
             options[name] = tuple(options.get(name) or ())
+        # What goes on may do so elsewhere than where it began.
+        options |= {"engine": request.engine, "workers": request.workers}
         run = cls(home, CompletionRequest(**options), former)
         run._check_lines()
         return run
@@ -77,7 +79,8 @@ class CompletionRun:
         for field in dataclasses.fields(self.request):
             value = getattr(self.request, field.name)
             options[field.name] = str(value.absolute()) if isinstance(value, Path) else value
-        del options["resume"]
+        for name in ("resume", "engine", "workers"):
+            del options[name]
         return {_OPTIONS: options}
 
     def left(self, cells: list[Cell], items: list[str]) -> list[Cell]:

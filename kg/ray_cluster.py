@@ -227,7 +227,7 @@ def set_environment() -> None:
 
 
 def quiet_data() -> None:
-    """Let Ray Data draw no bars and log nothing but errors: the command draws its own bar."""
+    """Let Ray Data draw no bars and log nothing: what goes wrong is raised."""
     # It warns of what it uses itself.
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"ray\.")
     import ray.data
@@ -235,7 +235,7 @@ def quiet_data() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
 
 def _check(requirement: Requirement) -> None:

@@ -19,6 +19,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import ENCODE_BATCH, CellQuery
@@ -48,6 +49,29 @@ class CompletionOptions:
     not_filled: Collection[Cell] = frozenset()
 
 
+@dataclass(frozen=True)
+class ItemCells:
+    """An item, by its index, and the properties of it to complete."""
+
+    item: int
+    properties: tuple[str, ...]
+
+
+class CompletesCells(Protocol):
+    """What completes cells: :func:`complete_cells`, or the same on other machines."""
+
+    def __call__(
+        self,
+        scorer: Scorer,
+        items: Sequence[ItemInput],
+        cells: Iterable[Cell],
+        options: CompletionOptions | None = None,
+        *,
+        progress: ProgressCallback = no_progress,
+    ) -> Iterator[Completion]:
+        """Yield a completion of every cell, as :func:`complete_cells` does."""
+
+
 def complete_cells(
     scorer: Scorer,
     items: Sequence[ItemInput],
@@ -61,27 +85,28 @@ def complete_cells(
     An item's cells are completed together, in the order in which the items are first mentioned. A
     cell's own statements are never given to the model. ``progress`` counts items.
     """
-    options = options or CompletionOptions()
+    completer = BatchCompleter(scorer, items, options or CompletionOptions())
+    batches = batches_of_cells(scorer, cells)
+    done = 0
+    total = sum(map(len, batches))
+    for batch in batches:
+        yield from completer.complete(batch)
+        done += len(batch)
+        progress(done, total)
+
+
+def batches_of_cells(scorer: Scorer, cells: Iterable[Cell]) -> list[list[ItemCells]]:
+    """Return cells by their items, so many together as are encoded at once.
+
+    How many these are has an effect on the last digits of the scores.
+    """
     properties: dict[int, list[str]] = defaultdict(list)
     for cell in dict.fromkeys(cells):
         properties[cell.item].append(cell.property)
-    indexes = list(properties)
-    batches = _BatchCompleter(scorer, CellCompleter(scorer, options.top_k, options.withheld))
+    of_items = [ItemCells(item, tuple(names)) for item, names in properties.items()]
     # With their variants without one modality, they fill a scorer batch.
     together = ENCODE_BATCH // (1 + sum(each in scorer.modalities for each in CONTENT_MODALITIES))
-    for start in range(0, len(indexes), together):
-        batch = indexes[start : start + together]
-        yield from batches.complete(
-            [
-                _ItemRequest(
-                    items[index],
-                    {name: options.limits_of(Cell(index, name)) for name in properties[index]},
-                    {name for name in properties[index] if Cell(index, name) in options.not_filled},
-                )
-                for index in batch
-            ]
-        )
-        progress(start + len(batch), len(indexes))
+    return [of_items[start : start + together] for start in range(0, len(of_items), together)]
 
 
 @dataclass(frozen=True)
@@ -96,18 +121,22 @@ class _ItemRequest:
     not_filled: Collection[str] = ()
 
 
-@dataclass(frozen=True)
-class _BatchCompleter:
+class BatchCompleter:
     """Encodes and scores the cells of some items at once."""
 
-    scorer: Scorer
-    completer: CellCompleter
+    def __init__(
+        self, scorer: Scorer, items: Sequence[ItemInput], options: CompletionOptions
+    ) -> None:
+        self.scorer = scorer
+        self.items = items
+        self.options = options
+        self.completer = CellCompleter(scorer, options.top_k, options.withheld)
 
-    def complete(self, requests: Sequence[_ItemRequest]) -> Iterator[Completion]:
+    def complete(self, batch: Iterable[ItemCells]) -> Iterator[Completion]:
         """Encode all items and their variants in one go, then score all their cells in one go."""
         inputs: list[ItemInput] = []
         cells: list[CellRequest] = []
-        for request in requests:
+        for request in map(self._request, batch):
             item = request.item
             item_variants: dict[Modality | None, ItemInput] = {None: item}
             for modality in item.content_modalities(self.scorer.modalities):
@@ -128,6 +157,16 @@ class _BatchCompleter:
             rows = list(itertools.islice(scores, len(cell.variants)))
             proof = next(proofs) if proving is not None and cell.variants else None
             yield self.completer.complete(cell, CellScores(rows, proof))
+
+    def _request(self, cells: ItemCells) -> _ItemRequest:
+        """Return an item with the limits of its cells."""
+        index = cells.item
+        every = {name: Cell(index, name) for name in cells.properties}
+        return _ItemRequest(
+            self.items[index],
+            {name: self.options.limits_of(cell) for name, cell in every.items()},
+            {name for name, cell in every.items() if cell in self.options.not_filled},
+        )
 
     def _variants(
         self, name: str, item_variants: Mapping[Modality | None, ItemInput], first_index: int

@@ -27,9 +27,9 @@ from serving.asking import Asking, CellPlan, plan_missing, plan_named
 from serving.asking_categories import with_missing_categories, with_named_categories
 from serving.categorizing import CategorizingScorer
 from serving.cells import Cell, Scorer
-from serving.completion import CompletionOptions, complete_cells
+from serving.completion import CompletesCells, CompletionOptions, complete_cells
 from serving.dependencies import Dependencies, without_contradictions
-from serving.home_scorer import HomeScorer
+from serving.home_scorer import HomeScorer, HomeWords
 from serving.items import CatalogItems
 from serving.limits import (
     ItemSources,
@@ -155,6 +155,7 @@ class HomeCompletion:
     Attributes:
         catalogue: what is completed
         scorer: the model, perhaps with a language model
+        words: those of the home
         adapted: the model in the words of the home
         asking: what may be asked of the home
         classifier: tells the items' categories, if the model has one
@@ -163,6 +164,7 @@ class HomeCompletion:
 
     catalogue: Catalogue
     scorer: ModelScorer
+    words: HomeWords
     adapted: HomeScorer
     asking: Asking
     classifier: Classifier | None = None
@@ -194,13 +196,13 @@ class HomeCompletion:
         property_map = PropertyMap()
         if map_file is not None:
             property_map = PropertyMap.read(map_file, ontology, scorer.ontology)
-        adapted = HomeScorer(
-            scorer,
+        words = HomeWords(
             ontology,
             property_map,
             VocabularyEdits.of(home),
             own=is_own_model(home, scorer),
         )
+        adapted = words.of(scorer)
         unknown = note_on_unknown(adapted.name, ontology, adapted.ontology)
         # What statements are about without being in the ontology was taken out of it.
         stated = catalogue.snapshot.properties
@@ -213,7 +215,7 @@ class HomeCompletion:
             several=SeveralValues(adapted.calibration).properties,
         )
         notes = (*_notes_on(adapted, ontology), *([] if unknown is None else [unknown]))
-        return cls(catalogue, scorer, adapted, asking, classifier, notes)
+        return cls(catalogue, scorer, words, adapted, asking, classifier, notes)
 
     def reread(self) -> HomeCompletion:
         """Return the same model with the catalogue as it is now."""
@@ -222,9 +224,7 @@ class HomeCompletion:
     @property
     def scorer_of_cells(self) -> Scorer:
         """What scores the cells, those of categories as well."""
-        if self.classifier is None:
-            return self.adapted
-        return CategorizingScorer(self.adapted, self.classifier, self.catalogue.ontology)
+        return scorer_of_cells(self.adapted, self.classifier, self.catalogue.ontology)
 
     def plan(self, asked: AskedCells) -> CellPlan:
         """Return which cells are asked: those of properties, and the categories of items.
@@ -266,10 +266,12 @@ class HomeCompletion:
         top_k: int,
         target_precision: float | None = None,
         progress: ProgressCallback = no_progress,
+        complete_cells: CompletesCells = complete_cells,
     ) -> Iterator[Completion]:
         """Yield a completion of every planned cell, none against another of its item.
 
-        A value that another item states which is the same product comes first.
+        A value that another item states which is the same product comes first. ``complete_cells``
+        may be another way to do what the function of this name does.
         """
         catalogue = self.catalogue
         options = self.options(plan, top_k=top_k, target_precision=target_precision)
@@ -377,6 +379,14 @@ class HomeCompletion:
             not_filled={Cell(place, each.property) for each in options.not_filled},
         )
         return self.catalogue.same_items.complete(completions, there)
+
+
+def scorer_of_cells(adapted: HomeScorer, classifier: Classifier | None, home: Ontology) -> Scorer:
+    """Return what scores the cells of a home, those of categories as well if there is a classifier.
+
+    ``adapted`` is the model in the words of the ``home``.
+    """
+    return adapted if classifier is None else CategorizingScorer(adapted, classifier, home)
 
 
 def plan_cells(

@@ -67,6 +67,27 @@ class _Source:
         return np.append(joined, logits[len(self.place) :]).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class HomeWords:
+    """The words of a home, which any copy of a model may be put into.
+
+    Attributes:
+        home: the home's ontology
+        property_map: which of its names and values are which of the model's
+        edits: what a person has added to its vocabulary and taken out of it
+        own: whether the model was trained in this home
+    """
+
+    home: Ontology
+    property_map: PropertyMap = NO_MAP
+    edits: VocabularyEdits = NO_EDITS
+    own: bool = False
+
+    def of(self, scorer: Scorer) -> HomeScorer:
+        """Return a scorer in these words."""
+        return HomeScorer(scorer, self.home, self.property_map, self.edits, own=self.own)
+
+
 class HomeScorer:
     """A scorer that speaks of a home's properties and values.
 

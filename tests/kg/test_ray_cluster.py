@@ -103,12 +103,6 @@ def test_a_node_of_another_version_is_one_line(ray_nodes, tmp_path, monkeypatch)
         pass
 
 
-def test_a_node_that_is_gone_is_not_asked(ray_nodes, tmp_path):
-    ray_nodes.kill_second()
-    with ray_cluster.ray_cluster(tmp_path) as cluster:
-        assert cluster.nodes == 1
-
-
 def test_a_cluster_is_started_for_the_run_and_ended(tmp_path, monkeypatch, capfd):
     import ray
 

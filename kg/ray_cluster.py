@@ -268,7 +268,7 @@ def _connect(stack: contextlib.ExitStack) -> None:
             # Ray's own default is 15: on a busy machine, workers would hardly get a processor.
             "_system_config": {"worker_niceness": 0},
         }
-    stack.callback(ray.shutdown)
+    stack.callback(_disconnect)
     try:
         # Ray puts the current folder first in the workers' sys.path: they are to find Catalograph's
         # packages there, and not those of the same name that a user's folder may have.
@@ -281,6 +281,15 @@ def _connect(stack: contextlib.ExitStack) -> None:
                 "cluster of the same versions of Python and Ray"
             ) from error
         raise EngineError(f"Ray does not start on this machine: {_first_line(error)}") from error
+
+
+def _disconnect() -> None:
+    """End the connection, and the cluster if it was started for the run."""
+    import ray
+
+    # What Ray has not printed yet it prints now, from this thread.
+    with contextlib.redirect_stdout(sys.stderr):
+        ray.shutdown()
 
 
 def _check_address(address: str) -> None:

@@ -104,19 +104,19 @@ class TwoNodes:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        for process in self._left():
+        for process in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _left(self) -> list[int]:
-        """Return the processes of the cluster that still run."""
-        left = []
+    def processes(self) -> list[int]:
+        """Return the processes of the cluster that run, but for its workers."""
+        running = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):
                 if str(self.folder).encode() in path.read_bytes():
-                    left.append(int(path.parent.name))
-        return left
+                    running.append(int(path.parent.name))
+        return running
 
     def _set(self, settings: dict[str, str]) -> None:
         for name, value in settings.items():

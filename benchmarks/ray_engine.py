@@ -1,0 +1,141 @@
+"""What a Ray cluster takes in place of one process: wall time and processor time.
+
+    python benchmarks/ray_engine.py --home DIR [--only complete] [--workers 1 2] [--repeat 1]
+
+Each command runs as users call it, in turn in one process and on a cluster of two nodes of this
+machine, each time on a copy of the home. The processor time of a cluster is that of all of its
+processes, the workers' included. Other programs change the wall time, and hardly the processor
+time; the load tells how many there were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.run_command import ROOT
+from tests.ray_cluster import TwoNodes
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command took, in seconds, and the mean number of programs that wanted a processor."""
+
+    wall: float
+    processor: float
+    load: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A command to measure.
+
+    Attributes:
+        name: its name
+        words: the command's words for a copy of the home and a file to write
+    """
+
+    name: str
+    words: Callable[[Path, Path], list[str]]
+
+
+def complete(home: Path, out: Path) -> list[str]:
+    """Complete every missing cell."""
+    return ["--home", str(home), "complete", "--out", str(out)]
+
+
+COMMANDS = (Measured("complete", complete),)
+
+
+def timed(words: list[str], nodes: TwoNodes | None) -> Run:
+    """Run a command, by itself or on a cluster."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if nodes is not None:
+        environment["RAY_ADDRESS"] = nodes.address
+    began = time.monotonic()
+    before = used(nodes)
+    subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *words],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
+    wall = time.monotonic() - began
+    return Run(wall, used(nodes) - before, os.getloadavg()[0])
+
+
+def used(nodes: TwoNodes | None) -> float:
+    """Return the processor seconds of all that this process has started and that has ended.
+
+    Of a cluster, they are those of its processes that run and of the workers that have ended.
+    """
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = children.ru_utime + children.ru_stime
+    for process in nodes.processes() if nodes is not None else ():
+        with suppress(OSError):
+            stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            seconds += sum(map(int, stat[11:15])) / TICKS
+    return seconds
+
+
+def main() -> None:
+    """Measure, and print a line for each run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--only", choices=[each.name for each in COMMANDS])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--repeat", type=int, default=1)
+    options = parser.parse_args()
+    nodes = TwoNodes()
+    nodes.start()
+    try:
+        with tempfile.TemporaryDirectory(prefix="ray-engine-") as folder:
+            for command in COMMANDS:
+                if options.only in (None, command.name):
+                    for _ in range(options.repeat):
+                        measure(command, options, nodes, Path(folder))
+    finally:
+        nodes.stop()
+
+
+def measure(command: Measured, options: argparse.Namespace, nodes: TwoNodes, folder: Path) -> None:
+    """Run a command in one process, and with each number of workers."""
+    local: Run | None = None
+    print(f"{command.name:10} {'wall':>8} {'ratio':>6} {'processor':>10} {'ratio':>6} {'load':>6}")
+    for workers in (None, *options.workers):
+        home = folder / "home"
+        shutil.copytree(options.home, home)
+        out = folder / ("local" if workers is None else "ray")
+        words = command.words(home, out)
+        if workers is not None:
+            words += ["--engine", "ray", "--workers", str(workers)]
+        run = timed(words, None if workers is None else nodes)
+        shutil.rmtree(home)
+        local = local or run
+        label = "local" if workers is None else f"{workers} worker{'s' * (workers > 1)}"
+        same = "" if workers is None or filecmp.cmp(folder / "local", out, False) else "  DIFFERS"
+        print(
+            f"{label:10} {run.wall:7.1f}s {run.wall / local.wall:6.2f} {run.processor:9.1f}s "
+            f"{run.processor / local.processor:6.2f} {run.load:6.1f}{same}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

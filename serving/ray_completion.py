@@ -30,6 +30,7 @@ from kg.ray_cluster import RayCluster, Requirement, errors_of_workers, living_no
 from kg.snapshot import GraphSnapshot
 from schema.errors import CatalographError, EngineError, UsageError
 from schema.manifests import MANIFEST
+from schema.openmp import SPIN_COUNT
 from schema.progress import ProgressCallback, no_progress
 from serving.cells import Cell, Scorer
 from serving.completion import BatchCompleter, CompletionOptions, ItemCells, batches_of_cells
@@ -171,14 +172,18 @@ class RayCompletion:
         rows = self._rows(batches)
         data = ray.data.from_items(rows, override_num_blocks=len(rows))
         data.context.execution_options.preserve_order = True
-        threads = max(1, self._cluster.processors // self.workers)
+        threads = {
+            "OMP_NUM_THREADS": str(max(1, self._cluster.processors // self.workers)),
+            # Threads that spin take the processors from each other, as in any command.
+            "GOMP_SPINCOUNT": str(SPIN_COUNT),
+        }
         completed = data.map_batches(
             _Worker,
             fn_constructor_args=(job,),
             batch_size=None,
             compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(rows))),
             num_cpus=PROCESSORS,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(threads)}},
+            runtime_env={"env_vars": threads},
         )
         blocks = completed.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=1)
         expected = 0

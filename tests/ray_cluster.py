@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -48,6 +49,8 @@ class TwoNodes:
         }
         self._set(settings)
         set_environment()
+        # It logs that this cluster is now the machine's newest one.
+        logging.getLogger("ray").setLevel(logging.ERROR)
         from ray.cluster_utils import Cluster
 
         head = {**NODE, "temp_dir": str(self.folder)}

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import filecmp
+import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -30,6 +30,7 @@ from benchmarks.run_command import ROOT
 from tests.ray_cluster import TwoNodes
 
 TICKS = os.sysconf("SC_CLK_TCK")
+LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -68,30 +69,61 @@ def timed(words: list[str], nodes: TwoNodes | None) -> Run:
     if nodes is not None:
         environment["RAY_ADDRESS"] = nodes.address
     began = time.monotonic()
-    before = used(nodes)
-    subprocess.run(
+    before = seconds_of_processes(nodes)
+    command = subprocess.Popen(
         [sys.executable, str(ROOT / "cli.py"), *words],
-        check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment,
     )
+    after: dict[int, float] = {}
+    while command.poll() is None:
+        # The last figures of those that end, such as workers, are kept.
+        after |= seconds_of_processes(nodes)
+        time.sleep(LOOK_SECONDS)
+    if command.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with code {command.returncode}")
     wall = time.monotonic() - began
-    return Run(wall, used(nodes) - before, os.getloadavg()[0])
+    seconds = sum(found - before.get(process, 0.0) for process, found in after.items())
+    return Run(wall, seconds, os.getloadavg()[0])
 
 
-def used(nodes: TwoNodes | None) -> float:
-    """Return the processor seconds of all that this process has started and that has ended.
-
-    Of a cluster, they are those of its processes that run and of the workers that have ended.
-    """
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = children.ru_utime + children.ru_stime
-    for process in nodes.processes() if nodes is not None else ():
+def seconds_of_processes(nodes: TwoNodes | None) -> dict[int, float]:
+    """Return the processor seconds of this process's descendants and of a cluster's workers."""
+    parents: dict[int, int] = {}
+    seconds: dict[int, float] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-            seconds += sum(map(int, stat[11:15])) / TICKS
-    return seconds
+            stat = path.read_text().rpartition(")")[2].split()
+            process = int(path.parent.name)
+            parents[process] = int(stat[1])
+            seconds[process] = sum(map(int, stat[11:13])) / TICKS
+    own = {os.getpid(), *(nodes.processes() if nodes is not None else ())}
+    found: dict[int, float] = {}
+    for process in parents:
+        ancestor = process
+        while ancestor in parents and ancestor not in own:
+            ancestor = parents[ancestor]
+        if ancestor in own and process != os.getpid():
+            found[process] = seconds[process]
+    return found
+
+
+def difference(one: Path, other: Path) -> str:
+    """Say how far two files of completions are from each other."""
+    if filecmp.cmp(one, other, shallow=False):
+        return "the same bytes"
+    greatest = 0.0
+    decided = 0
+    for left, right in zip(one.open(), other.open(), strict=True):
+        first, second = json.loads(left), json.loads(right)
+        if (first["item"], first["property"]) != (second["item"], second["property"]):
+            return "OTHER CELLS"
+        decided += first["decision"] != second["decision"]
+        theirs = {each["value"]: each["probability"] for each in second["candidates"]}
+        for each in first["candidates"]:
+            greatest = max(greatest, abs(each["probability"] - theirs.get(each["value"], 0.0)))
+    return f"probabilities within {greatest:.1e}, {decided} other decisions"
 
 
 def main() -> None:
@@ -129,10 +161,10 @@ def measure(command: Measured, options: argparse.Namespace, nodes: TwoNodes, fol
         shutil.rmtree(home)
         local = local or run
         label = "local" if workers is None else f"{workers} worker{'s' * (workers > 1)}"
-        same = "" if workers is None or filecmp.cmp(folder / "local", out, False) else "  DIFFERS"
+        told = "" if workers is None else f"  {difference(folder / 'local', out)}"
         print(
             f"{label:10} {run.wall:7.1f}s {run.wall / local.wall:6.2f} {run.processor:9.1f}s "
-            f"{run.processor / local.processor:6.2f} {run.load:6.1f}{same}",
+            f"{run.processor / local.processor:6.2f} {run.load:6.1f}{told}",
             flush=True,
         )
 

@@ -41,7 +41,7 @@ from schema.progress import ProgressCallback
 from schema.property_maps import propose_map, unknown_properties, write_map
 from serving.asking import CellPlan
 from serving.calibration import Calibration
-from serving.completion import CompletesCells, complete_cells
+from serving.completion import CompletesCells
 from serving.home_completion import AskedCells, Catalogue, HomeCompletion
 from serving.limits import general_target
 from serving.loading import ModelScorer, load_classifier, load_scorer, reads_one_image
@@ -106,7 +106,7 @@ def run(context: Context, request: CompletionRequest) -> None:
     scorer = with_language_model(context, scorer, language_model)
 
     job = _planned(context, this_run, scorer, named, classifier)
-    complete = _scoring(job, cluster)
+    elsewhere = _scoring(job, cluster)
     unreadable = _look_at_images(context, job)
     told = ask_ahead(scorer, job.completion.adapted, job.catalogue.items, job.plan.cells)
     recorder = _recorder(context, job)
@@ -116,7 +116,7 @@ def run(context: Context, request: CompletionRequest) -> None:
         opened_output(context, home, request, layout, scorer.name) as output,
         bar("completing") as progress,
     ):
-        completions = map(told.explained, _completions(job, complete, progress))
+        completions = map(told.explained, _completions(job, elsewhere, progress))
         this_run.restore(counts, output)
         try:
             _write_all(map(drifting.held_back, completions), counts, output, this_run, recorder)
@@ -188,17 +188,17 @@ def _connected(home: Home, request: CompletionRequest) -> Iterator[RayCluster | 
         yield cluster
 
 
-def _scoring(job: _Job, cluster: RayCluster | None) -> CompletesCells:
-    """Return what scores the cells: this process, or the workers of a cluster."""
+def _scoring(job: _Job, cluster: RayCluster | None) -> CompletesCells | None:
+    """Return what scores the cells: the workers of a cluster, or None for this process."""
     if cluster is None:
-        return complete_cells
+        return None
     from serving.ray_completion import RayCompletion
 
     return RayCompletion(cluster, job.completion, job.request.workers).complete_cells
 
 
 def _completions(
-    job: _Job, complete: CompletesCells, progress: ProgressCallback
+    job: _Job, elsewhere: CompletesCells | None, progress: ProgressCallback
 ) -> Iterator[Completion]:
     """Complete the cells, none against another of its item; named ones that are refused last."""
     request = job.request
@@ -207,7 +207,7 @@ def _completions(
         top_k=request.top_k,
         target_precision=request.target_precision,
         progress=progress,
-        complete_cells=complete,
+        elsewhere=elsewhere,
     )
     if job.request.cells_file is not None:
         yield from _refused(job.plan)

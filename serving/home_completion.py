@@ -266,16 +266,17 @@ class HomeCompletion:
         top_k: int,
         target_precision: float | None = None,
         progress: ProgressCallback = no_progress,
-        complete_cells: CompletesCells = complete_cells,
+        elsewhere: CompletesCells | None = None,
     ) -> Iterator[Completion]:
         """Yield a completion of every planned cell, none against another of its item.
 
-        A value that another item states which is the same product comes first. ``complete_cells``
-        may be another way to do what the function of this name does.
+        A value that another item states which is the same product comes first. The cells are
+        scored in this process, or ``elsewhere``.
         """
         catalogue = self.catalogue
         options = self.options(plan, top_k=top_k, target_precision=target_precision)
-        completions = complete_cells(
+        complete = elsewhere or complete_cells
+        completions = complete(
             self.scorer_of_cells, catalogue.items, plan.cells, options, progress=progress
         )
         yield from without_contradictions(

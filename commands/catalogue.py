@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from commands.base import (
     shortened,
     table,
 )
+from commands.engine import Engine, check_workers, engine_options
 from commands.progress import bar, counter
 from schema.errors import RejectsError
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from kg.home import Home
+    from kg.ingest.engine import IngestEngine
     from kg.ingest.pipeline import IngestReport
     from kg.ingest.preview import Preview
     from kg.ingest.updates import PropertyChanges
@@ -227,6 +230,7 @@ def sample(context: Context, out: Path, items: int, seed: int) -> None:
     help="Number of rows, or share of them such as 1%, that may be rejected; if there are more, "
     "the exit code is 1.",
 )
+@engine_options("With --engine ray: how many processors help to read.  [default: the cluster's]")
 @pass_context
 def ingest(
     context: Context,
@@ -240,6 +244,8 @@ def ingest(
     dry_run: bool,
     write_mapping: Path | None,
     max_rejects: str,
+    engine: str,
+    workers: int | None,
 ) -> None:
     """Load product data into the catalogue.
 
@@ -267,6 +273,7 @@ def ingest(
     from schema.mapping import load_mapping
 
     # Check the names before creating the home: a mistyped one leaves nothing behind.
+    check_workers(engine, workers)
     chosen = load_mapping(mapping) if mapping is not None else None
     for path in src:
         open_sources(path, chosen)
@@ -274,7 +281,7 @@ def ingest(
     is_dry = dry_run or write_mapping is not None
     home = Home(Path(context.home_path), context.store) if is_dry else context.home(create=True)
 
-    with counter("reading") as show:
+    with _engine(engine, workers) as reading, counter("reading") as show:
         try:
             report = load(
                 home,
@@ -286,6 +293,7 @@ def ingest(
                 write_mapping=write_mapping,
                 max_rejects=max_rejects,
                 progress=lambda report: show(f"{report.read:,} rows"),
+                engine=reading,
             )
         except RejectsError as error:
             # The good rows are stored all the same, so the report is printed before the error.
@@ -294,6 +302,20 @@ def ingest(
     if not is_dry:
         _expire_proposals(context, home, report.run)
     _emit_ingest(context, report)
+
+
+@contextmanager
+def _engine(name: str, workers: int | None) -> Iterator[IngestEngine]:
+    """Yield the engine of a name."""
+    from kg.ingest.engine import LocalEngine
+
+    if name == Engine.LOCAL:
+        yield LocalEngine()
+        return
+    from kg.ingest.ray_engine import ray_engine
+
+    with ray_engine(workers) as engine:
+        yield engine
 
 
 def _expire_proposals(context: Context, home: Home, run: str) -> None:

@@ -76,12 +76,12 @@ class Requirement:
 
     Attributes:
         code: the digest of Catalograph's files
-        folder: a folder that all nodes share, such as the home
+        folder: a folder that all nodes share, such as the home; None if they need none
         token: a file in it, whose text is its own name
     """
 
     code: str
-    folder: Path
+    folder: Path | None
     token: str
 
     def check(self) -> None:
@@ -93,6 +93,8 @@ class Requirement:
                 f"{node} has another version of Catalograph in {CODE} ({own[:12]}) than this "
                 f"command ({self.code[:12]}): install the same one on all nodes"
             )
+        if self.folder is None:
+            return
         place = self.folder / self.token
         try:
             text = place.read_text(encoding="utf-8")
@@ -123,12 +125,12 @@ class RayCluster:
 
 
 @contextmanager
-def ray_cluster(folder: Path) -> Iterator[RayCluster]:
+def ray_cluster(folder: Path | None) -> Iterator[RayCluster]:
     """Connect to the cluster that RAY_ADDRESS names, or start one on this machine for the block.
 
-    All nodes must see ``folder``. What fails in a worker is raised as it would be here. Raises
-    UsageError if Ray is missing or the address cannot be used, and EngineError if no cluster
-    answers, or if a node does not fit.
+    All nodes must see ``folder``, if there is one. What fails in a worker is raised as it would be
+    here. Raises UsageError if Ray is missing or the address cannot be used, and EngineError if no
+    cluster answers, or if a node does not fit.
     """
     _require_ray()
     import ray
@@ -315,8 +317,11 @@ def _check_address(address: str) -> None:
 
 
 @contextmanager
-def _shared(folder: Path) -> Iterator[Requirement]:
+def _shared(folder: Path | None) -> Iterator[Requirement]:
     """Leave a file in a folder, by which nodes see that theirs is the same."""
+    if folder is None:
+        yield Requirement(code_digest(), None, "")
+        return
     token = f".shared-{secrets.token_hex(8)}"
     place = folder / token
     place.write_text(token, encoding="utf-8")

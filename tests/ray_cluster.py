@@ -53,6 +53,8 @@ class TwoNodes:
         logging.getLogger("ray").setLevel(logging.ERROR)
         from ray.cluster_utils import Cluster
 
+        # Ray notes here which cluster was started last.
+        (Path(tempfile.gettempdir()) / "ray").mkdir(exist_ok=True)
         head = {**NODE, "temp_dir": str(self.folder)}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.add_second()

@@ -85,6 +85,21 @@ class LeftOut:
     texts: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
 
+    def update(self, more: LeftOut) -> None:
+        """Add what was left out of further rows."""
+        self.remarks.update(more.remarks)
+        self.columns.update(more.columns)
+        self.texts.update(more.texts)
+        self.notes.update(more.notes)
+
+    def taken(self) -> LeftOut:
+        """Return what was left out so far, and forget it."""
+        taken = LeftOut()
+        taken.update(self)
+        for each in (self.remarks, self.columns, self.texts, self.notes):
+            each.clear()
+        return taken
+
 
 class Assembler:
     """Assembles the batches of one source; it remembers the ids that it has seen.
@@ -302,10 +317,18 @@ class Assembler:
             for place in np.flatnonzero(first_contents != contents).tolist()
         }
         is_new = is_first & ~seen.found
-        self._seen.add_hashes(hashes[is_new], contents[is_new], lines[is_new])
+        self._add_seen(
+            ids.filter(pa.array(is_new)), hashes[is_new], contents[is_new], lines[is_new]
+        )
         is_old = np.zeros(len(draft.ids), bool)
         is_old[rows[~is_new]] = True
         return _Repeated(reasons, is_old)
+
+    def _add_seen(
+        self, ids: pa.Array, hashes: IntArray, contents: IntArray, lines: IntArray
+    ) -> None:
+        """Note rows [N] whose ids were not seen before."""
+        self._seen.add_hashes(hashes, contents, lines)
 
     def _check_variants(self, draft: Draft, rows: Rows) -> _Repeated:
         """Note the ids of rows that may belong together; a variant's id has to be its own."""

@@ -18,6 +18,9 @@ from kg.ingest.rows import Batch
 from schema.arrays import BoolArray, IntArray
 from schema.rejects import MAX_REJECT_TEXT, RejectedRow
 
+Content = Callable[[object], int]
+"""Returns a hash of what a row says: of a tuple of cells, or of the text of a record."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -178,10 +181,13 @@ class ColumnBuilder:
         ]
 
 
-def rows_of_batch(batch: Batch, names: Sequence[str] | None = None) -> Rows:
+def rows_of_batch(
+    batch: Batch, names: Sequence[str] | None = None, content: Content = hash
+) -> Rows:
     """Return a batch of a table as rows; ``names`` are its columns' names if they repeat.
 
-    Columns of the same name become one, whose rows may have several texts.
+    Columns of the same name become one, whose rows may have several texts. ``content`` is what
+    rows are recognised by.
     """
     table = batch.table.combine_chunks()
     by_name: dict[str, list[pa.Array]] = {}
@@ -199,7 +205,7 @@ def rows_of_batch(batch: Batch, names: Sequence[str] | None = None) -> Rows:
         lines=batch.lines,
         columns=columns,
         # Its hash is enough to recognise a row, and millions of them fit into memory.
-        contents=[hash(row) for row in cells],
+        contents=[content(row) for row in cells],
         describe=describe,
         sources=np.arange(count, dtype=np.int64),
         source_count=count,

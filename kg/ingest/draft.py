@@ -142,11 +142,12 @@ class DraftMaker:
         self.names: dict[str, None] = {}
         """The names of all columns that came up, in order, with those that the data name."""
         self._strict = strict
-        self._for_layout = mapping
+        self.for_layout = mapping
+        """The mapping with those of its alternative names that earlier batches have chosen."""
         if not strict or mapping.triples is not None:
             # What a batch of records has is chance: any record may lack any member.
             each_row = mapping.each_row | {"title", "description"}
-            self._for_layout = replace(mapping, each_row=each_row)
+            self.for_layout = replace(mapping, each_row=each_row)
         self._steps = ColumnSteps(mapping, cleaners, strict)
         self._variants = VariantSteps(self._steps, mapping.variants) if mapping.variants else None
 
@@ -170,8 +171,7 @@ class DraftMaker:
     def copy(self, cleaners: ColumnCleaners) -> DraftMaker:
         """Return a maker that remembers what this one does; what it reads changes nothing here."""
         other = DraftMaker(self.mapping, cleaners, self._strict, self.is_known)
-        # Which of several names was chosen in an earlier batch.
-        other._for_layout = self._for_layout
+        other.for_layout = self.for_layout
         if self._variants is not None:
             other._variants = self._variants.copy(other._steps)
         return other
@@ -218,11 +218,11 @@ class DraftMaker:
         own = [name for name in rows.names() if any(not c.derived for c in rows.named(name))]
         if self.mapping.triples is not None:
             # Any item may lack any property, and so a column of a role.
-            layout = resolve(replace(self._for_layout, id=()), own, strict=False)
+            layout = resolve(replace(self.for_layout, id=()), own, strict=False)
         else:
-            layout = resolve(self._for_layout, own, strict=self._strict)
+            layout = resolve(self.for_layout, own, strict=self._strict)
             if not self._strict:
-                self._for_layout = with_choice(self._for_layout, layout)
+                self.for_layout = with_choice(self.for_layout, layout)
         self.remarks.update(dict.fromkeys(layout.remarks))
         self.ignored.update(dict.fromkeys(layout.ignored))
         return layout

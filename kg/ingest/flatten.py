@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kg.ingest.columns import Column, ColumnBuilder, Rows
+from kg.ingest.columns import Column, ColumnBuilder, Content, Rows
 from kg.ingest.rows import BadRowError, Record
 from kg.ingest.scalars import scalar_text
 from schema.mapping import Mapping, PairColumns
@@ -75,8 +75,11 @@ class Flattener:
         self._variant_records: list[tuple[int, dict[str, Any]]] = []
         self._row = 0
 
-    def rows(self, records: Sequence[Record]) -> Rows:
-        """Return the records as rows, and the variants in a record's list as rows after them."""
+    def rows(self, records: Sequence[Record], content: Content = hash) -> Rows:
+        """Return the records as rows, and the variants in a record's list as rows after them.
+
+        ``content`` is what rows are recognised by.
+        """
         bad: dict[int, str] = {}
         for row, record in enumerate(records):
             try:
@@ -107,7 +110,7 @@ class Flattener:
         return Rows(
             lines=np.array(lines, np.int64),
             columns=[*self._cells.columns(), *self._pairs.columns()],
-            contents=[hash(repr(record.value)) for record in records],
+            contents=[content(repr(record.value)) for record in records],
             describe=describe,
             sources=np.array(sources, np.int64),
             source_count=len(records),

@@ -89,6 +89,11 @@ class Refusals:
         self.counts[reason] += 1
         self.examples.setdefault(reason, name)
 
+    def update(self, more: Refusals) -> None:
+        """Add the images of further rows."""
+        self.counts.update(more.counts)
+        self.examples = {**more.examples, **self.examples}
+
     def note(self) -> str | None:
         """Return a remark about the refused images, the most frequent reasons first."""
         if not self.counts:
@@ -121,6 +126,27 @@ class SourceImages:
     def may_find_by_id(self) -> bool:
         """Whether images may be named after the ids of items."""
         return self.folder is not None and self.id_pattern is not None
+
+    def uncounted(self) -> SourceImages:
+        """Return the same folder with counts of its own."""
+        return SourceImages(self.folder, self.id_pattern)
+
+    def update(self, more: SourceImages) -> None:
+        """Add the counts of further rows."""
+        self.found += more.found
+        self.missing += more.missing
+        self.unlocated += more.unlocated
+        self.refusals.update(more.refusals)
+        self.used_folders |= more.used_folders
+
+    def taken(self) -> SourceImages:
+        """Return what was counted so far, and forget it."""
+        taken = self.uncounted()
+        taken.update(self)
+        self.found = self.missing = self.unlocated = 0
+        self.refusals = Refusals()
+        self.used_folders = set()
+        return taken
 
     def find_named(self, names: Iterable[str]) -> list[str]:
         """Return the images of an image cell: its URLs, and the paths of its files that pass."""

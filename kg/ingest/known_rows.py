@@ -150,6 +150,23 @@ class RowsAtHand:
         return int(self.known.statements.sum())
 
 
+@dataclass(frozen=True)
+class NotedRows:
+    """What was noted of some rows of a source.
+
+    Attributes:
+        rows: the rows
+        codes: what the codes of their effects stand for
+        columns: the pairs of a property and a column that their values come from, in order
+        passed_over: how many of them were known
+    """
+
+    rows: Rows
+    codes: EffectCodes
+    columns: dict[tuple[str, str], None]
+    passed_over: int
+
+
 class RowMemory:
     """Knows rows of a source from its last run while it is read, and notes those of this run.
 
@@ -220,6 +237,33 @@ class RowMemory:
             counts.to_numpy(zero_copy_only=False).astype(np.uint32),
         )
         self._noted += [at_hand.known, noted]
+
+    @property
+    def last(self) -> KnownRows:
+        """The rows of the last run."""
+        return self._last
+
+    def were_touched(self, ids: pa.Array) -> bool:
+        """Return whether any of some items was written about since the last run."""
+        return bool(are_in(hashes_of(ids.to_pylist()), self._touched).any())
+
+    def taken(self) -> NotedRows:
+        """Return what was noted of the rows so far, and forget it."""
+        noted = NotedRows(Rows.joined(self._noted), self._codes, self._columns, self.passed_over)
+        self._noted = []
+        self._codes = EffectCodes()
+        self._columns = {}
+        self.passed_over = 0
+        return noted
+
+    def update(self, noted: NotedRows) -> None:
+        """Add what another memory has noted of the rows that follow."""
+        effects = map(noted.codes.effects, range(len(noted.codes)))
+        codes = np.array([self._codes.code(each) for each in effects], np.int32)
+        own = np.where(noted.rows.codes == READ_AGAIN, READ_AGAIN, codes[noted.rows.codes])
+        self._noted.append(replace(noted.rows, codes=own.astype(np.int32)))
+        self._columns.update(noted.columns)
+        self.passed_over += noted.passed_over
 
     def write(self, stream: BinaryIO, key: str, revision: str) -> None:
         """Write the rows of this run; raises OSError."""

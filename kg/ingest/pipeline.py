@@ -21,6 +21,7 @@ from kg.home import Home
 from kg.home_declared import load_declared, save_declared
 from kg.home_ontology import is_current, open_contradictions, refresh_ontology
 from kg.ingest.assemble import AssembledBatch, Origin
+from kg.ingest.engine import IngestEngine, LocalEngine
 from kg.ingest.inheritance import inherit
 from kg.ingest.preview import Preview, Previewer
 from kg.ingest.recall import Recaller
@@ -182,13 +183,15 @@ def ingest(
     write_mapping: Path | str | None = None,
     max_rejects: str | float = "1%",
     progress: IngestProgress | None = None,
+    engine: IngestEngine | None = None,
 ) -> IngestReport:
     """Load sources into the home's store. Loading them again adds nothing.
 
     What a source says of an item now replaces what the same source said of it before. A dry run
     reads and checks everything but writes nothing, so it reports 0 new items; its report has a
     preview of each source, and what would change. ``write_mapping`` saves the mapping of the only
-    source as a TOML file to edit, and nothing else: the run is a dry one.
+    source as a TOML file to edit, and nothing else: the run is a dry one. ``engine`` is what reads
+    the files, by default this process alone.
 
     Raises RejectsError, with the report as its ``report``, if more than ``max_rejects`` ("1%" of
     the rows, or a number of rows) were rejected, or if more items than allowed would be retired.
@@ -217,7 +220,7 @@ def ingest(
         report.notes = [*planned.notes, *(note for plan in plans for note in plan.source.remarks)]
         if write_mapping is not None:
             _save_mapping(plans, Path(write_mapping))
-        job = _Job(home, plans, update, report, progress)
+        job = _Job(home, plans, update, report, progress, engine or LocalEngine())
         if dry_run:
             job.previewers = [Previewer(plan) for plan in plans]
             report.previews = [previewer.preview for previewer in job.previewers]
@@ -291,6 +294,7 @@ class _Job:
     update: UpdateOptions
     report: IngestReport
     progress: IngestProgress | None
+    engine: IngestEngine
     store: GraphStore | None = None
     sink: StoreSink | DryRunSink | None = None
     ledger: Ledger | None = None
@@ -333,6 +337,7 @@ class _Job:
             self.known_items = {name: count_items(self.store, name) for name in names}
         with ExitStack() as stack:
             stack.callback(self._discard_gathered)
+            self.engine.expect(self._unknown_files(time))
             gatherers: dict[str, Gatherer] = {}
             for number, plan in enumerate(self.plans):
                 name = self.source_of(plan)
@@ -345,6 +350,7 @@ class _Job:
                 self._hand_on_gathered(name, gatherer)
             for keeper, recaller in self.gathered:
                 self.report.notes += keeper.keep(() if recaller is None else recaller.beside())
+        self.report.notes += self.engine.notes()
         if self.sink is not None:
             self.report.updated_items = self.sink.report.changed_items
 
@@ -361,7 +367,7 @@ class _Job:
         What it says is gathered first if there is a gatherer.
         """
         source = self.source_of(plan)
-        origin = Origin(plan.source.location, source, self.report.run, time)
+        origin = self._origin(plan, time)
         reading = _Reading(number, source, self._keeper(plan, origin, files), gatherer)
         plan = plan if reading.keeper is None else reading.keeper.plan
         # Before the first row, so that a run that is killed shows as one that did not finish.
@@ -393,6 +399,19 @@ class _Job:
                 f"{plan.source.name}: {reading.shared:,} items are in an earlier source of this "
                 "run, too"
             )
+
+    def _origin(self, plan: SourcePlan, time: str) -> Origin:
+        return Origin(plan.source.location, self.source_of(plan), self.report.run, time)
+
+    def _unknown_files(self, time: str) -> list[tuple[SourcePlan, Origin]]:
+        """Return the files of which no last run may be recalled."""
+        is_recalled = self.ledger is not None and not self.update.reread
+        known = KeptSources(self.home.sources).newest() if is_recalled else {}
+        return [
+            (plan, self._origin(plan, time))
+            for plan in self.plans
+            if self.source_of(plan) not in known
+        ]
 
     def _keeper(self, plan: SourcePlan, origin: Origin, files: int) -> SourceKeeper | None:
         return None if self.ledger is None else SourceKeeper(self.home, plan, origin, files)
@@ -456,8 +475,8 @@ class _Job:
         self, plan: SourcePlan, origin: Origin, reading: _Reading
     ) -> Iterator[AssembledBatch]:
         if reading.recaller is None or reading.keeper is None:
-            return plan.assembled_batches(origin)
-        return reading.recaller.batches(origin, reading.keeper.copy)
+            return self.engine.batches(plan, origin)
+        return reading.recaller.batches(origin, reading.keeper.copy, self.engine)
 
     def _allow_images(self, plan: SourcePlan) -> None:
         new_folders = plan.images.used_folders - self.allowed_folders

@@ -19,6 +19,7 @@ import pyarrow as pa
 from kg.home_declared import load_declared
 from kg.ingest.assemble import AssembledBatch, Origin
 from kg.ingest.code_version import reading_version
+from kg.ingest.engine import IngestEngine
 from kg.ingest.known_rows import KnownRows, RowMemory, touched_hashes
 from kg.ingest.outcomes import Outcome, OutcomeKey
 from kg.ingest.seen import hashes_of
@@ -75,21 +76,19 @@ class Recaller:
             return self._memory.passed_over
         return 0 if self._recalled is None else self._recalled.batch.rows_read
 
-    def batches(self, origin: Origin, copy: SourceCopy | None) -> Iterator[AssembledBatch]:
-        """Read the file by the plan, or return what came of it if it is as it was.
+    def batches(
+        self, origin: Origin, copy: SourceCopy | None, engine: IngestEngine
+    ) -> Iterator[AssembledBatch]:
+        """Let an engine read the file by the plan, or return what came of it if it is as it was.
 
         ``copy`` is what takes the bytes of the file.
         """
         if self._memory is None and copy is not None:
             self._recalled = self._recall(self.plan, copy)
         if self._recalled is None:
-            yield from self.plan.assembled_batches(origin)
+            yield from engine.batches(self.plan, origin)
             return
-        left_out = self._recalled.left_out
-        self.plan.left_out.remarks.update(left_out.remarks)
-        self.plan.left_out.columns.update(left_out.columns)
-        self.plan.left_out.texts.update(left_out.texts)
-        self.plan.left_out.notes.update(left_out.notes)
+        self.plan.left_out.update(self._recalled.left_out)
         yield self._recalled.batch
 
     def see(self, batch: AssembledBatch, own: pa.Array, others: pa.Array) -> None:

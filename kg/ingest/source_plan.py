@@ -26,6 +26,7 @@ from kg.ingest.known_rows import RowMemory
 from kg.ingest.readers import reader_for
 from kg.ingest.readers.rdf import RdfReader
 from kg.ingest.records import is_record_source, record_batches
+from kg.ingest.row_blocks import RowBlock, TableBlock, record_blocks
 from kg.ingest.rows import Batch, RecordBatch
 from kg.ingest.source import Source, open_source, open_sources
 from kg.ingest.values import ColumnCleaners
@@ -155,8 +156,14 @@ class MappedPlan(SourcePlan):
         )
 
     @abstractmethod
+    def blocks(self) -> Iterator[RowBlock]:
+        """Read the source block by block."""
+
     def row_batches(self) -> Iterator[tuple[Rows, Batch | RecordBatch]]:
         """Read the source batch by batch: the rows that the mapping applies to, and the batch."""
+        for block in self.blocks():
+            read = block.read(self.mapping)
+            yield read.rows, read.batch
 
     def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
         """Read the source, and once more if some rows have to come after all others."""
@@ -168,7 +175,11 @@ class MappedPlan(SourcePlan):
                 yield assembler.assemble_deferred(rows)
         if (last := assembler.last_batch()) is not None:
             yield last
-        self._say_absent_names(self.stated or self.mapping, assembler.maker.names)
+        self.say_absent_names(assembler.maker.names)
+
+    def say_absent_names(self, columns: Collection[str]) -> None:
+        """Say what the user's own mapping says of columns that never came up."""
+        self._say_absent_names(self.stated or self.mapping, columns)
 
 
 @dataclass(frozen=True)
@@ -193,10 +204,11 @@ class TablePlan(MappedPlan):
             statements_per_row += _STATEMENTS_PER_PACKED_CELL
         return max(_MIN_BATCH_ROWS, BATCH_STATEMENTS // statements_per_row)
 
-    def row_batches(self) -> Iterator[tuple[Rows, Batch]]:
+    def blocks(self) -> Iterator[RowBlock]:
+        """Read the table block by block."""
         names = column_names(self.source)
         for batch in self.source.batches(self.mapping, self.batch_rows):
-            yield rows_of_batch(batch, names), batch
+            yield TableBlock(batch, names)
 
 
 @dataclass(frozen=True)
@@ -205,8 +217,13 @@ class RecordsPlan(MappedPlan):
 
     is_strict = False
 
+    def blocks(self) -> Iterator[RowBlock]:
+        """Read the records block by block."""
+        return record_blocks(self.source, self.mapping)
+
     def row_batches(self) -> Iterator[tuple[Rows, RecordBatch]]:
-        for batch in record_batches(self.source, self.mapping):
+        for block in record_blocks(self.source, self.mapping):
+            batch = block.parsed()
             yield Flattener(self.mapping).rows(batch.records), batch
 
 

@@ -19,6 +19,7 @@ class ArrowReader(RecordReader):
     """Reads the same types as the reader of Parquet does, and in the same way."""
 
     suffixes = (".arrow", ".feather", ".ipc")
+    is_divided = True
 
     def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
         """Return the names of the columns, of nested records as in the first batch."""

@@ -21,6 +21,9 @@ class Reader(ABC):
     suffixes: ClassVar[tuple[str, ...]]
     """The file name suffixes of the format, lower case, each with its dot."""
 
+    is_divided: ClassVar[bool] = False
+    """Whether rows are found in less time than it takes to see what they say."""
+
     ambiguous_suffixes: ClassVar[tuple[str, ...]] = ()
     """Those of ``suffixes`` that other kinds of files have too, like ``README.txt``.
 

@@ -39,6 +39,7 @@ class DelimitedReader(Reader):
 
     suffixes = (".csv", ".tsv", ".tab", ".txt")
     ambiguous_suffixes = (".txt",)
+    is_divided = True
 
     def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
         """Detect of the dialect what the mapping does not give, and read the first rows.

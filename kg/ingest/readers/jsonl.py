@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """A line: its number, its start, and whether there is more of it than is read."""
+class Line:
+    """A line: its number, its start without blanks, and whether there is more than is read."""
 
     number: int
     content: bytes
@@ -35,24 +35,35 @@ class JsonlReader(RecordReader):
     """
 
     suffixes = (".jsonl", ".ndjson")
+    is_divided = True
 
     def records(self, file: SourceFile, path: str) -> Iterator[Record | RejectedRow]:
         """Read the lines that are not blank, in UTF-8, or in UTF-16 by the first bytes."""
-        decoder = record_decoder()
-        for line in _lines(file):
-            content = line.content.strip()
-            if content in (b"", b"[", b"]", b"],"):
-                continue
-            try:
-                if line.too_long:
-                    raise BadRowError(f"a line of more than {MAX_LINE_BYTES >> 20} MB")
-                yield Record(line.number, _parse(content, decoder))
-            except BadRowError as error:
-                text = content[:MAX_REJECT_TEXT].decode(errors="replace")
-                yield RejectedRow(file.location, line.number, str(error), text)
+        yield from records_in(lines_of(file), file.location)
 
 
-def _lines(file: SourceFile) -> Iterator[_Line]:
+def lines_of(file: SourceFile) -> Iterator[Line]:
+    """Yield the lines of a file in UTF-8 that hold something: each is a record or is rejected."""
+    for line in _lines(file):
+        content = line.content.strip()
+        if content not in (b"", b"[", b"]", b"],"):
+            yield Line(line.number, content, line.too_long)
+
+
+def records_in(lines: Iterable[Line], location: str) -> Iterator[Record | RejectedRow]:
+    """Yield the record of each line of a file, or the line as a rejected row."""
+    decoder = record_decoder()
+    for line in lines:
+        try:
+            if line.too_long:
+                raise BadRowError(f"a line of more than {MAX_LINE_BYTES >> 20} MB")
+            yield Record(line.number, _parse(line.content, decoder))
+        except BadRowError as error:
+            text = line.content[:MAX_REJECT_TEXT].decode(errors="replace")
+            yield RejectedRow(location, line.number, str(error), text)
+
+
+def _lines(file: SourceFile) -> Iterator[Line]:
     """Yield the lines of a file in UTF-8."""
     encoding = json.detect_encoding(file.start(4))
     if not encoding.startswith("utf-8"):
@@ -69,10 +80,10 @@ def _lines(file: SourceFile) -> Iterator[_Line]:
                     pass
             if number == 1:
                 content = content.removeprefix(_BYTE_ORDER_MARK)
-            yield _Line(number, content, too_long)
+            yield Line(number, content, too_long)
 
 
-def _decoded_lines(stream: io.TextIOWrapper, file: SourceFile) -> Iterator[_Line]:
+def _decoded_lines(stream: io.TextIOWrapper, file: SourceFile) -> Iterator[Line]:
     number = 0
     try:
         while content := stream.readline(MAX_LINE_BYTES):
@@ -80,7 +91,7 @@ def _decoded_lines(stream: io.TextIOWrapper, file: SourceFile) -> Iterator[_Line
             too_long = len(content) == MAX_LINE_BYTES and not content.endswith("\n")
             while too_long and (rest := stream.readline(1 << 20)) and not rest.endswith("\n"):
                 pass
-            yield _Line(number, content.encode(errors="surrogatepass"), too_long)
+            yield Line(number, content.encode(errors="surrogatepass"), too_long)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{file.location}, line {number + 1}: not valid {stream.encoding.upper()} "

@@ -25,6 +25,7 @@ class ParquetReader(RecordReader):
     """Reads Parquet: a table of text, or with lists, maps or structs nested records."""
 
     suffixes = (".parquet", ".pq")
+    is_divided = True
 
     def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
         """Return the names of the columns, of nested records as in the first rows."""

@@ -151,6 +151,11 @@ class ColumnRules:
         separators = (self.separator,) if self.separator else ()
         return PlainRules((*separators, *quotes), self.missing, self.identifier, self.gtin)
 
+    def decisions(self) -> tuple[ColumnRules, bool, bool]:
+        """Return what equal rules have in common: all but the counts from which they follow."""
+        forms = self.forms if self.identifier else NumberForms()
+        return replace(self, forms=NumberForms()), forms.are_long, forms.are_decimal
+
     def is_missing(self, text: str) -> bool | None:
         """Return whether a clean text is a word for nothing; None if it could be, but is kept."""
         if self.missing and word_key(text) in self.missing:
@@ -713,6 +718,15 @@ class ColumnCleaners:
         other._rules = dict(self._rules)
         return other
 
+    def adopt(self, other: ColumnCleaners) -> None:
+        """Take over what other cleaners know of the columns."""
+        self._evidence = dict(other._evidence)
+        self._rules = dict(other._rules)
+
+    def knows_as_much(self, other: ColumnCleaners) -> bool:
+        """Return whether other cleaners have seen the same of the columns."""
+        return self._evidence == other._evidence
+
     def known_rules(self, name: str, role: Role, settings: ValueSettings) -> ColumnRules:
         """Return the rules of a column by what the batches have shown so far."""
         known = self._rules.get((name, role))
@@ -727,14 +741,23 @@ class ColumnCleaners:
         titles: pa.Array | None = None,
     ) -> ColumnRules:
         """Return the rules of a column, after its cells in this batch [N] have been looked at."""
-        key = name, role
-        evidence = self._evidence.get(key)
-        if evidence is None or evidence.texts < _ENOUGH_TEXTS:
-            more = evidence_of(column, titles)
-            evidence = more if evidence is None else evidence + more
-            self._evidence[key] = evidence
-            self._rules[key] = rules_of(name, role, evidence, settings)
-        return self._rules[key]
+        if self.may_learn(name, role):
+            self.learn(name, role, evidence_of(column, titles), settings)
+        return self._rules[name, role]
+
+    def may_learn(self, name: str, role: Role) -> bool:
+        """Return whether more evidence of a column may change its rules."""
+        evidence = self._evidence.get((name, role))
+        return evidence is None or evidence.texts < _ENOUGH_TEXTS
+
+    def learn(
+        self, name: str, role: Role, more: ColumnEvidence, settings: ValueSettings
+    ) -> ColumnRules:
+        """Decide the rules of a column anew, with what a batch shows of it; return them."""
+        evidence = self._evidence.get((name, role), ColumnEvidence()) + more
+        self._evidence[name, role] = evidence
+        self._rules[name, role] = rules_of(name, role, evidence, settings)
+        return self._rules[name, role]
 
     def clean(
         self,

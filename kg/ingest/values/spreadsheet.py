@@ -43,6 +43,16 @@ class NumberForms:
             self.other + more.other,
         )
 
+    @property
+    def are_long(self) -> bool:
+        """Whether long numbers are the rule, so that what looks like an exponent was one."""
+        return self.long > self.other + self.decimal
+
+    @property
+    def are_decimal(self) -> bool:
+        """Whether there are decimals, so that a whole number may be written as one."""
+        return self.decimal > 0
+
     @classmethod
     def of(cls, text: str) -> NumberForms:
         """Return the form of one text."""
@@ -72,7 +82,7 @@ def is_spoilt(text: str, forms: NumberForms) -> bool:
     """
     if _CERTAIN_EXPONENT.match(text):
         return True
-    return bool(_POSSIBLE_EXPONENT.match(text)) and forms.long > forms.other + forms.decimal
+    return bool(_POSSIBLE_EXPONENT.match(text)) and forms.are_long
 
 
 def depends_on_forms(text: str) -> bool:
@@ -86,4 +96,4 @@ def as_whole(text: str, forms: NumberForms) -> str | None:
     In a column of decimals, such as versions, ``2024.0`` is as it should be.
     """
     decimal = _WHOLE_AS_DECIMAL.match(text)
-    return decimal[1] if decimal and not forms.decimal else None
+    return decimal[1] if decimal and not forms.are_decimal else None

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kg.home import Home
-from kg.ingest import records, source_plan
+from kg.ingest import row_blocks, source_plan
 from kg.ingest.assemble import Origin
 from kg.ingest.pipeline import ingest
 from kg.ingest.source_plan import plan_sources
@@ -82,11 +82,7 @@ def use_batches(monkeypatch, count):
     """Let sources be read in batches of so many rows."""
     monkeypatch.setattr(source_plan, "BATCH_STATEMENTS", 0)
     monkeypatch.setattr(source_plan, "_MIN_BATCH_ROWS", count)
-    monkeypatch.setattr(
-        source_plan,
-        "record_batches",
-        lambda source, mapping, sample=count: records.record_batches(source, mapping, sample),
-    )
+    monkeypatch.setattr(row_blocks, "BATCH_RECORDS", count)
 
 
 def read(path, mapping):

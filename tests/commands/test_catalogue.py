@@ -29,6 +29,7 @@ def test_init_creates_a_home(call: Call, tmp_path: Path) -> None:
         "home": str(tmp_path / "shoes"),
         "store": f"ladybug:{tmp_path / 'shoes' / 'graph'}",
         "ledger": f"sqlite:///{tmp_path / 'shoes' / 'ledger.sqlite'}",
+        "journal": str(tmp_path / "shoes" / "graph" / "journal"),
     }
     assert call("--home", "shoes", "rejects").code == 0
 

@@ -8,11 +8,10 @@ from functools import partial
 import pytest
 
 from kg.home import Home
-from kg.ingest import source_plan
+from kg.ingest import row_blocks, source_plan
 from kg.ingest.pipeline import ingest
 from kg.ingest.readers import delimited, xml_feeds
 from kg.ingest.readers.text_blocks import read_blocks
-from kg.ingest.records import record_batches
 
 
 def _product(number):
@@ -34,14 +33,10 @@ def _write(path, format, count):
             file.write("</channel></rss>")
 
 
-def _small_batches(source, mapping, batch_records=500):
-    return record_batches(source, mapping, min(batch_records, 500))
-
-
 @pytest.mark.parametrize("format", ["csv", "jsonl", "xml"])
 def test_a_source_of_four_times_the_size_takes_no_more(tmp_path, monkeypatch, format):
     monkeypatch.setattr(source_plan, "BATCH_STATEMENTS", 2_000)
-    monkeypatch.setattr(source_plan, "record_batches", _small_batches)
+    monkeypatch.setattr(row_blocks, "BATCH_RECORDS", 500)
     monkeypatch.setattr(delimited, "read_blocks", partial(read_blocks, block_bytes=1 << 17))
     monkeypatch.setattr(xml_feeds, "SEARCHED_BYTES", 1 << 18)
     home = Home(tmp_path / "none")

@@ -21,7 +21,7 @@ from pathlib import Path
 SPIN_COUNT = 10_000
 """Iterations that a thread spins before it sleeps."""
 _SPIN_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-_THREADS = "OMP_NUM_THREADS"
+THREADS = "OMP_NUM_THREADS"
 
 
 @dataclass
@@ -42,20 +42,20 @@ def share_processor() -> int | None:
     """
     if not any(name in os.environ for name in _SPIN_SETTINGS):
         os.environ["GOMP_SPINCOUNT"] = str(SPIN_COUNT)
-    if _THREADS in os.environ:
+    if THREADS in os.environ:
         return None
     cores = len(os.sched_getaffinity(0))
     threads = fair_threads(cores, busy_threads())
     if threads == cores:
         return None
-    os.environ[_THREADS] = str(threads)
+    os.environ[THREADS] = str(threads)
     _chosen.threads = threads
     return threads
 
 
 def user_set_threads() -> bool:
     """Return whether the number of threads is set, but not by :func:`share_processor`."""
-    return _THREADS in os.environ and os.environ[_THREADS] != str(_chosen.threads)
+    return THREADS in os.environ and os.environ[THREADS] != str(_chosen.threads)
 
 
 def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import queue
 import socket
 import threading
@@ -30,7 +31,7 @@ from kg.ray_cluster import RayCluster, Requirement, errors_of_workers, living_no
 from kg.snapshot import GraphSnapshot
 from schema.errors import CatalographError, EngineError, UsageError
 from schema.manifests import MANIFEST
-from schema.openmp import SPIN_COUNT
+from schema.openmp import SPIN_COUNT, THREADS, user_set_threads
 from schema.progress import ProgressCallback, no_progress
 from serving.cells import Cell, Scorer
 from serving.completion import BatchCompleter, CompletionOptions, ItemCells, batches_of_cells
@@ -173,7 +174,7 @@ class RayCompletion:
         data = ray.data.from_items(rows, override_num_blocks=len(rows))
         data.context.execution_options.preserve_order = True
         threads = {
-            "OMP_NUM_THREADS": str(max(1, self._cluster.processors // self.workers)),
+            THREADS: str(self._threads()),
             # Threads that spin take the processors from each other, as in any command.
             "GOMP_SPINCOUNT": str(SPIN_COUNT),
         }
@@ -201,6 +202,16 @@ class RayCompletion:
                 f"the Ray cluster gave {expected:,} of {len(rows):,} blocks: go on with "
                 "`catalograph complete --resume`"
             )
+
+    def _threads(self) -> int:
+        """Return the threads of a worker: as many as the user has set, or its share of processors.
+
+        How many there are has an effect on the last digits of the scores.
+        """
+        if user_set_threads():
+            with suppress(ValueError):
+                return max(1, int(os.environ[THREADS]))
+        return max(1, self._cluster.processors // self.workers)
 
     def _rows(self, batches: Sequence[Sequence[ItemCells]]) -> list[dict[str, Any]]:
         """Return the blocks as rows of data: batches of items and properties, as JSON."""

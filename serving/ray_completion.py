@@ -48,6 +48,8 @@ A worker that waited for a processor of its own would hold up all blocks that co
 """
 LOST_SECONDS = 60.0
 """How long nodes may stay away when none is left that can work."""
+STARTS = 5
+"""How often workers may be lost while they start, none coming up between."""
 LOOK_SECONDS = 1.0
 BLOCKS_PER_WORKER = 16
 """A worker gets about so many blocks, so that all of them end at about the same time."""
@@ -173,6 +175,8 @@ class RayCompletion:
         rows = self._rows(batches)
         data = ray.data.from_items(rows, override_num_blocks=len(rows))
         data.context.execution_options.preserve_order = True
+        # A node may be lost while its worker starts, which Ray Data does not forgive by itself.
+        data.context.max_consecutive_actor_init_deaths = STARTS
         threads = {
             THREADS: str(self._threads()),
             # Threads that spin take the processors from each other, as in any command.

@@ -13,8 +13,11 @@ import pytest
 
 from cli import main
 from kg import ray_cluster
+from kg.home import Home
 from kg.ray_cluster import RayCluster, Requirement
 from schema.errors import EngineError
+from schema.ledger_proposals import ProposalRecords
+from schema.proposals import RunKind
 from serving import ray_completion
 from serving.completion import complete_cells
 from serving.ray_completion import RayCompletion
@@ -44,6 +47,12 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _lines(folder: Path, fitted: Path) -> tuple[Path, Path]:
     """Return the files of a run and of one machine."""
     return folder / "ray.jsonl", fitted / "local.jsonl"
+
+
+def _runs(fitted: Path) -> int:
+    """Return how many runs of completion the home knows."""
+    with Home.open(fitted / "home").ledger() as ledger:
+        return len(ProposalRecords(ledger).runs(RunKind.COMPLETE))
 
 
 @pytest.fixture
@@ -123,10 +132,10 @@ def test_a_language_model_is_asked_from_one_machine(run: Call, tmp_path: Path) -
 
 
 def test_a_cluster_that_does_not_answer_begins_no_run(
-    run: Call, monkeypatch: pytest.MonkeyPatch
+    run: Call, fitted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = _runs(fitted)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     monkeypatch.setenv("CATALOGRAPH_ENGINE", "ray")
     assert_fails(run("complete"), 1, "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1")
-    monkeypatch.delenv("CATALOGRAPH_ENGINE")
-    assert_fails(run("complete", "--resume"), 2, "no run of `complete` was cut off")
+    assert _runs(fitted) == before

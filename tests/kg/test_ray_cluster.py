@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -103,13 +105,34 @@ def test_a_node_of_another_version_is_one_line(ray_nodes, tmp_path, monkeypatch)
         pass
 
 
-def test_a_cluster_is_started_for_the_run_and_ended(tmp_path, monkeypatch, capfd):
+OWN_CLUSTER = """
+import sys
+from pathlib import Path
+from kg.ray_cluster import ray_cluster
+
+with ray_cluster(Path(sys.argv[1])) as cluster:
     import ray
 
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with ray_cluster.ray_cluster(tmp_path) as cluster:
-        assert cluster.is_own
-        folder = Path(ray.nodes()[0]["ObjectStoreSocketName"]).parents[2]
-        assert folder.is_dir()
-    assert not folder.exists()
-    assert capfd.readouterr() == ("", "")
+    folder = Path(ray.nodes()[0]["ObjectStoreSocketName"]).parents[2]
+    print(cluster.is_own, folder.is_dir(), folder)
+"""
+
+
+def test_a_cluster_is_started_for_the_run_and_ended(tmp_path):
+    # In a process of its own: Ray cannot change from one cluster to another and back.
+    environment = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-c", OWN_CLUSTER, str(tmp_path)],
+        cwd=CODE,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    is_own, was_there, folder = line.split()
+    assert (is_own, was_there) == ("True", "True")
+    assert not Path(folder).exists()
+    assert list(tmp_path.iterdir()) == []

@@ -7,10 +7,10 @@ a table, flattened in the same way: the texts of one cell are joined by ``LIST_S
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,8 @@ from schema.rejects import RejectedRow
 
 if TYPE_CHECKING:
     from kg.ingest.source import Source
+
+ElementT = TypeVar("ElementT")
 
 BATCH_RECORDS = 2_000
 MAX_BATCH_SIZE = 16_000_000
@@ -123,28 +125,37 @@ def record_batches(
 
 
 def _gathered(records: Iterator[Record | RejectedRow], batch_records: int) -> Iterator[RecordBatch]:
-    batch = RecordBatch()
+    def size(record: Record | RejectedRow) -> int:
+        return _size(record.value) if isinstance(record, Record) else 0
+
+    yield from map(RecordBatch.of, in_batches(records, batch_records, size))
+
+
+def in_batches(
+    elements: Iterator[ElementT], most: int, size_of: Callable[[ElementT], int]
+) -> Iterator[list[ElementT]]:
+    """Cut what is read into lists of at most so many, or of about ``MAX_BATCH_SIZE`` together.
+
+    If the rest of the file cannot be read, the list before is yielded first.
+    """
+    batch: list[ElementT] = []
     size = 0
     damage: DataError | None = None
     while True:
         try:
-            record = next(records, None)
+            element = next(elements, None)
         except DataError as error:
             damage = error
             break
-        if record is None:
+        if element is None:
             break
-        if isinstance(record, Record):
-            batch.records.append(record)
-            size += _size(record.value)
-        else:
-            batch.rejects.append(record)
-        count = len(batch.records) + len(batch.rejects)
-        if count >= batch_records or size >= MAX_BATCH_SIZE:
+        batch.append(element)
+        size += size_of(element)
+        if len(batch) >= most or size >= MAX_BATCH_SIZE:
             yield batch
-            batch = RecordBatch()
+            batch = []
             size = 0
-    if batch.records or batch.rejects:
+    if batch:
         yield batch
     if damage is not None:
         raise damage

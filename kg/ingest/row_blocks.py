@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from kg.ingest.columns import Content, Rows, rows_of_batch
 from kg.ingest.flatten import Flattener
 from kg.ingest.readers.jsonl import JsonlReader, Line, lines_of, records_in
-from kg.ingest.records import BATCH_RECORDS, MAX_BATCH_SIZE, record_batches
-from kg.ingest.rows import Batch, Record, RecordBatch
+from kg.ingest.records import BATCH_RECORDS, in_batches, record_batches
+from kg.ingest.rows import Batch, RecordBatch
 from kg.ingest.source import Source
-from schema.errors import DataError
 from schema.mapping import Mapping
 
 
@@ -77,13 +76,7 @@ class LineBlock(RecordBlock):
 
     def parsed(self) -> RecordBatch:
         """Parse the lines."""
-        batch = RecordBatch()
-        for record in records_in(self.lines, self.location):
-            if isinstance(record, Record):
-                batch.records.append(record)
-            else:
-                batch.rejects.append(record)
-        return batch
+        return RecordBatch.of(records_in(self.lines, self.location))
 
 
 def record_blocks(source: Source, mapping: Mapping) -> Iterator[RecordBlock]:
@@ -92,31 +85,8 @@ def record_blocks(source: Source, mapping: Mapping) -> Iterator[RecordBlock]:
     If the rest of the file cannot be read, the block before is yielded first.
     """
     if isinstance(source.reader, JsonlReader):
-        yield from _line_blocks(source)
+        every = lines_of(source.file)
+        for lines in in_batches(every, BATCH_RECORDS, lambda line: len(line.content)):
+            yield LineBlock(lines, source.location)
     else:
         yield from map(ParsedBlock, record_batches(source, mapping, BATCH_RECORDS))
-
-
-def _line_blocks(source: Source) -> Iterator[LineBlock]:
-    lines: list[Line] = []
-    size = 0
-    damage: DataError | None = None
-    every = lines_of(source.file)
-    while True:
-        try:
-            line = next(every, None)
-        except DataError as error:
-            damage = error
-            break
-        if line is None:
-            break
-        lines.append(line)
-        size += len(line.content)
-        if len(lines) >= BATCH_RECORDS or size >= MAX_BATCH_SIZE:
-            yield LineBlock(lines, source.location)
-            lines = []
-            size = 0
-    if lines:
-        yield LineBlock(lines, source.location)
-    if damage is not None:
-        raise damage

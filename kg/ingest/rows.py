@@ -58,6 +58,17 @@ class RecordBatch:
     restored: int = 0
     skipped: list[SkippedLine] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, read: Iterable[Record | RejectedRow]) -> RecordBatch:
+        """Return what was read as a batch."""
+        batch = cls()
+        for each in read:
+            if isinstance(each, Record):
+                batch.records.append(each)
+            else:
+                batch.rejects.append(each)
+        return batch
+
 
 @dataclass
 class Batch:

@@ -30,7 +30,7 @@ from kg.mapped_arrays import (
     open_or_write,
     remove_unused,
 )
-from kg.snapshot import without_predicted_categories
+from kg.snapshot import DistinctPairs, without_predicted_categories
 from kg.source_conflicts import losing_batches
 from schema.arrays import IntArray
 from schema.errors import DataError
@@ -146,7 +146,8 @@ def write_graph(
     for counts, numbers in spill.sorted(place):
         indptr.append(pair.count + counts.cumsum())
         pair.append(numbers)
-    names, values = writer.texts("properties"), writer.texts("values")
+    names = writer.texts("properties")
+    values = writer.texts("values")
     names.append([name for name, _ in order])
     values.append([value for _, value in order])
 
@@ -273,17 +274,9 @@ class _Pairs:
 
     def encode(self, property: pa.Array, value: pa.Array) -> IntArray:
         """Return the numbers [N] of the pairs of statements; -1 for other properties."""
-        names, texts = property.dictionary_encode(), value.dictionary_encode()
-        width = max(1, len(texts.dictionary))
-        keys = names.indices.to_numpy(zero_copy_only=False).astype(np.int64) * width
-        keys += texts.indices.to_numpy(zero_copy_only=False)
-        distinct, inverse = np.unique(keys, return_inverse=True)
-        name_of = names.dictionary.to_pylist()
-        text_of = texts.dictionary.to_pylist()
-        numbers = [
-            self._number(name_of[key // width], text_of[key % width]) for key in distinct.tolist()
-        ]
-        return np.array(numbers, np.int64)[inverse.reshape(-1)]
+        distinct = DistinctPairs.of(property, value)
+        numbers = [self._number(name, text) for name, text in distinct.pairs]
+        return np.array(numbers, np.int64)[distinct.of_statement]
 
     def _number(self, name: str, text: str) -> int:
         if name not in self._properties:

@@ -181,11 +181,14 @@ def _gathered(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Recor
     To look up items takes time for all of them, however few are looked up.
     """
     waiting: list[pa.RecordBatch] = []
+    count = 0
     for batch in batches:
         waiting.append(batch)
-        if sum(each.num_rows for each in waiting) >= rows:
+        count += batch.num_rows
+        if count >= rows:
             yield from _joined(waiting)
             waiting = []
+            count = 0
     if waiting:
         yield from _joined(waiting)
 
@@ -241,6 +244,31 @@ class StringNumbers:
         return np.array([position[text] for text in self._numbers], dtype=np.int64)
 
 
+@dataclass(frozen=True)
+class DistinctPairs:
+    """The D different pairs of property and value of N statements: few, and each looked up once.
+
+    ``of_statement`` [N] is the number of each statement's pair among ``pairs`` [D].
+    """
+
+    pairs: list[tuple[str, str]]
+    of_statement: IntArray
+
+    @classmethod
+    def of(cls, property: pa.Array, value: pa.Array) -> DistinctPairs:
+        """Return the pairs of the properties and values [N] of statements."""
+        names = property.dictionary_encode()
+        texts = value.dictionary_encode()
+        width = max(1, len(texts.dictionary))
+        keys = names.indices.to_numpy(zero_copy_only=False).astype(np.int64) * width
+        keys += texts.indices.to_numpy(zero_copy_only=False)
+        distinct, inverse = np.unique(keys, return_inverse=True)
+        name_of = names.dictionary.to_pylist()
+        text_of = texts.dictionary.to_pylist()
+        pairs = [(name_of[key // width], text_of[key % width]) for key in distinct.tolist()]
+        return cls(pairs, inverse)
+
+
 class _ValueNumbers:
     """Numbers the values of statements, equal ones of a property alike."""
 
@@ -253,19 +281,9 @@ class _ValueNumbers:
         """Return the numbers of the values [N] of statements."""
         if self._ontology is None:
             return self._values.encode(value)
-        properties = property.dictionary_encode()
-        texts = value.dictionary_encode()
-        width = max(1, len(texts.dictionary))
-        pairs = properties.indices.to_numpy(zero_copy_only=False).astype(np.int64) * width
-        pairs += texts.indices.to_numpy(zero_copy_only=False)
-        distinct, inverse = np.unique(pairs, return_inverse=True)
-        names = properties.dictionary.to_pylist()
-        written = texts.dictionary.to_pylist()
-        shown = [
-            self._shown_as(names[pair // width], written[pair % width])
-            for pair in distinct.tolist()
-        ]
-        return self._values.encode(pa.array(shown, pa.string()))[inverse]
+        distinct = DistinctPairs.of(property, value)
+        shown = [self._shown_as(name, text) for name, text in distinct.pairs]
+        return self._values.encode(pa.array(shown, pa.string()))[distinct.of_statement]
 
     def _shown_as(self, name: str, text: str) -> str:
         known = self._shown.setdefault(name, {})

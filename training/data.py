@@ -16,6 +16,7 @@ from encoders.regions import RegionFiles, pad_regions
 from encoders.tokenizer import CatalogTokenizer
 from fusion.build import first_candidates
 from schema.arrays import FloatArray, IntArray
+from schema.errors import TrainingError
 from schema.ontology import Ontology
 from schema.wording import blind_title, value_words
 from training.augment import augmented_images
@@ -113,6 +114,20 @@ class TrainingData:
         return ItemImages(pixels, torch.from_numpy(present))
 
 
+def empty_train_split(items: int) -> TrainingError:
+    """Return the error that none of a home's items is to be learned from."""
+    return TrainingError(
+        f"none of this home's {items} items is in the train split: "
+        "ingest more items, or choose another --split file"
+    )
+
+
+def candidate_ranges(ontology: Ontology) -> IntArray:
+    """Return where the candidates of each property begin [P + 1]."""
+    sizes = [len(spec.values) for spec in ontology.properties.values()]
+    return np.cumsum([0, *sizes]).astype(np.int64)
+
+
 def candidates_of(pairs: Sequence[tuple[str, str]], ontology: Ontology) -> IntArray:
     """Return the candidate of each pair of property and value [D]; -1 if the ontology lacks it."""
     firsts = first_candidates(ontology)
@@ -154,13 +169,12 @@ def prepare(
 
     A training reads the same from files, by :func:`training.mapped_data.map_data`.
     """
-    specs = ontology.properties.values()
     revealing = revealing_words(ontology)
     blinded = [blind_title(title, revealing) if title else None for title in snapshot.titles]
     candidate = candidate_numbers(snapshot, ontology)
     # The ontology lacks values that only held-out items have: there is nothing to predict them by.
     kept = candidate >= 0
-    ranges = np.cumsum([0] + [len(spec.values) for spec in specs])
+    ranges = candidate_ranges(ontology)
     counts = np.bincount(snapshot.triples[kept, 0], minlength=len(snapshot.items))
     categories = [category or "" for category in snapshot.categories]
     _, category_number = np.unique(categories, return_inverse=True)
@@ -171,7 +185,7 @@ def prepare(
         indptr=np.concatenate([[0], counts.cumsum()]).astype(np.int64),
         property=(np.searchsorted(ranges, candidate[kept], side="right") - 1).astype(np.int64),
         candidate=candidate[kept],
-        ranges=ranges.astype(np.int64),
+        ranges=ranges,
         images=images,
         category=category_number.astype(np.int64),
     )

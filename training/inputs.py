@@ -20,12 +20,12 @@ from kg.image_cache import ImageCache
 from kg.mapped_arrays import MappedFolder, numbers_of
 from kg.mapped_graph import MappedGraph, map_graph
 from kg.snapshot import GraphSnapshot
-from kg.splits import assign_splits
+from kg.splits import SPLITS, assign_splits
 from schema.arrays import IntArray, are_in
 from schema.errors import DataError, TrainingError, UsageError
 from schema.ontology import Ontology
 from training.config import Recipe, TrainOptions
-from training.data import ItemRegions, TrainingData, prepare
+from training.data import ItemRegions, TrainingData, empty_train_split, prepare
 from training.mapped_data import map_data, map_splits, values_seen
 from training.queries import LoggedQuery, QueryLog, read_log
 from training.records import Preparing, ReportCallback, TrainingWarning
@@ -288,12 +288,9 @@ def split_items(snapshot: GraphSnapshot, options: TrainOptions) -> dict[str, Int
     """
     assigned = assign_splits(snapshot.items, options.split)
     names = np.array([assigned.get(item, "") for item in snapshot.items])
-    splits = {split: np.flatnonzero(names == split) for split in ("train", "validation", "test")}
+    splits = {split: np.flatnonzero(names == split) for split in SPLITS}
     if not len(splits["train"]):
-        raise TrainingError(
-            f"none of this home's {len(snapshot.items)} items is in the train split: "
-            "ingest more items, or choose another --split file"
-        )
+        raise empty_train_split(len(snapshot.items))
     return splits
 
 

@@ -6,7 +6,7 @@ They lie in folders below that of the graph (:mod:`kg.mapped_graph`), and are re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,16 @@ from kg.mapped_arrays import (
 )
 from kg.mapped_graph import MappedGraph, digest_of
 from kg.splits import SPLITS, no_train_items, splitter
+from kg.stores.tables import chunks
 from schema.arrays import IntArray
-from schema.errors import TrainingError
 from schema.ontology import Ontology
-from training.data import TrainingData, candidates_of, revealing_words
+from training.data import (
+    TrainingData,
+    candidate_ranges,
+    candidates_of,
+    empty_train_split,
+    revealing_words,
+)
 from training.titles import Ragged, TitleTable, WordTable, known_pairs
 
 if TYPE_CHECKING:
@@ -92,10 +98,7 @@ def map_splits(graph: MappedGraph, file: Path | None) -> MappedSplits:
     if not len(splits["train"]):
         if file is not None:
             raise no_train_items(file, len(graph.items))
-        raise TrainingError(
-            f"none of this home's {len(graph.items)} items is in the train split: "
-            "ingest more items, or choose another --split file"
-        )
+        raise empty_train_split(len(graph.items))
     return MappedSplits(splits, folder)
 
 
@@ -148,7 +151,7 @@ def map_data(
         indptr=folder["indptr"],
         property=folder["property"],
         candidate=folder["candidate"],
-        ranges=ontology_ranges(ontology),
+        ranges=candidate_ranges(ontology),
         images=images,
         category=graph.category,
         titles=TitleTable(
@@ -165,16 +168,10 @@ def map_data(
     return MappedData(data, folder)
 
 
-def ontology_ranges(ontology: Ontology) -> IntArray:
-    """Return where the candidates of each property begin [P + 1]."""
-    sizes = [len(spec.values) for spec in ontology.properties.values()]
-    return np.cumsum([0, *sizes]).astype(np.int64)
-
-
 def _write_statements(graph: MappedGraph, ontology: Ontology, writer: FolderWriter) -> None:
     """Write the statements whose values the ontology has, in CSR form."""
     candidates = candidates_of(graph.pairs, ontology)
-    ranges = ontology_ranges(ontology)
+    ranges = candidate_ranges(ontology)
     indptr = writer.array("indptr", "<i8")
     property = writer.array("property", "<i4")
     # DGL reads indices of 64 bits where they lie, and would copy others.
@@ -217,10 +214,10 @@ def _write_titles(
     texts = writer.texts("words")
     pieces = _RaggedWriter(writer, "pieces")
     ngrams = _RaggedWriter(writer, "ngrams")
-    for words in _chunks_of(list(numbers)):
-        texts.append(words)
-        pieces.append([tokenizer.word_pieces(word) for word in words])
-        ngrams.append([tokenizer.word_ngrams(word) for word in words])
+    for part in chunks(list(numbers), ITEMS_PER_CHUNK):
+        texts.append(part)
+        pieces.append([tokenizer.word_pieces(word) for word in part])
+        ngrams.append([tokenizer.word_ngrams(word) for word in part])
 
 
 class _RaggedWriter:
@@ -236,11 +233,6 @@ class _RaggedWriter:
         ragged = Ragged.of(rows)
         self._indptr.append(self._values.count + ragged.indptr[1:])
         self._values.append(ragged.values)
-
-
-def _chunks_of(words: list[str]) -> Iterator[list[str]]:
-    for first in range(0, len(words), ITEMS_PER_CHUNK):
-        yield words[first : first + ITEMS_PER_CHUNK]
 
 
 def _open_below(

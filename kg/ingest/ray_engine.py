@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from kg.ingest.apart import Place
 from kg.ingest.distributed import DistributedEngine, Workers
-from kg.ray_cluster import RayCluster, Requirement, errors_of_workers, ray_cluster
+from kg.ray_cluster import (
+    RayCluster,
+    Requirement,
+    errors_of_workers,
+    living_nodes,
+    ray_cluster,
+)
 from schema.errors import EngineError
 
 if TYPE_CHECKING:
@@ -111,11 +117,10 @@ class RayWorkers(Workers):
 
         look = ray.remote(num_cpus=0, max_retries=0)(_look)
         answers = []
-        for node in ray.nodes():
-            if node["Alive"]:
-                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                call = look.options(scheduling_strategy=there)
-                answers.append(call.remote(self._requirement, list(places)))
+        for node in living_nodes():
+            there = NodeAffinitySchedulingStrategy(node, soft=False)
+            call = look.options(scheduling_strategy=there)
+            answers.append(call.remote(self._requirement, list(places)))
         seen = set(places)
         with errors_of_workers():
             for answer in answers:
@@ -218,7 +223,7 @@ def _wait_for(started: Any) -> None:
     import ray
 
     while not ray.wait([started], timeout=LOOK_SECONDS)[0]:
-        if not any(node["Alive"] and node["Resources"].get("CPU") for node in ray.nodes()):
+        if not living_nodes(working=True):
             raise EngineError(
                 "no node of the Ray cluster is left to work: start one, and run the same command "
                 "again, which adds what is not stored yet"

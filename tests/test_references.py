@@ -12,18 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from cli import PACKAGES
+
 ROOT = Path(__file__).parents[1]
-PACKAGES = (
-    "schema",
-    "kg",
-    "encoders",
-    "fusion",
-    "experts",
-    "training",
-    "serving",
-    "evaluation",
-    "commands",
-)
 FOLDERS = (*PACKAGES, "tests", "benchmarks", "docs")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 MODULES = sorted(

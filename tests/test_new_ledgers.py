@@ -8,8 +8,10 @@ from tests.conftest import MIGRATIONS
 
 
 def dump(path):
+    """The statements that make the database again, in the order of the alphabet: SQLAlchemy keeps
+    the indexes of a table in a set, so that a migration creates them in no order of its own."""
     with sqlite3.connect(path) as database:
-        found = list(database.iterdump())
+        found = sorted(database.iterdump())
     database.close()
     return found
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from commands.base import Context
 from commands.cards import LeftOut
 from commands.language_model import learn
-from commands.progress import TrainingDisplay, bar
+from commands.progress import TrainingScreen
 from schema.errors import UsageError
-from schema.progress import no_progress
 
 if TYPE_CHECKING:
     from fusion.inference.scorer import CellScorer
@@ -31,7 +30,8 @@ class JointTraining:
 
     The folder is a model as soon as the experts are fitted, and it becomes the joint one at the
     end. Of several processes the first one fits the experts and joins the network to them, while
-    the others wait. ``left_out`` tells how good the experts are that were fitted.
+    the others wait. ``left_out`` tells how good the experts are that were fitted. Who starts the
+    processes may have chosen the ``chosen`` folder.
     """
 
     context: Context
@@ -39,6 +39,8 @@ class JointTraining:
     options: TrainOptions
     processes: Processes
     llm: Path | None = None
+    chosen: Path | None = None
+    screen: TrainingScreen = field(default_factory=TrainingScreen)
     began: float = field(default_factory=time.monotonic)
     left_out: LeftOut = field(default_factory=LeftOut)
 
@@ -49,7 +51,7 @@ class JointTraining:
         """
         from kg.model_lock import model_lock
 
-        folder = self._folder()
+        folder = self.folder() if self.chosen is None else self.chosen
         with model_lock(folder) if self.processes.is_first else nullcontext():
             return self._run(folder)
 
@@ -59,7 +61,7 @@ class JointTraining:
         from training.setup import check_options, has_begun
 
         options = self.options
-        with TrainingDisplay(quiet=not self.processes.is_first) as display:
+        with self.screen.display(quiet=not self.processes.is_first) as display:
             report = _EachWarningOnce(display)
             config = check_options(self.home, folder, options)
             fitted: _Calibrated | None = None
@@ -84,7 +86,7 @@ class JointTraining:
                 self.context.note(line)
         return result
 
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
         """Return the run's folder: the same in all processes, and when they are started again."""
         from training.setup import continued_options, has_begun, model_folder
 
@@ -123,7 +125,7 @@ class JointTraining:
         fitted = _Calibrated.of(run)
         left_out = run.fitted.left_out
         save_experts(folder, run.fitted.ensemble, run.about, fitted.calibration, left_out)
-        run.record(self.home)
+        self.processes.record(self.home, run.ledger_entry())
         classify_beside(self.context, folder, run, report)
         self.context.note(
             f"experts fitted on {len(run.fitted.items):,} items in {run.seconds:.0f} s, and ready "
@@ -152,12 +154,12 @@ class JointTraining:
         from serving.joining import join_network, open_network, save_joint
 
         if fitted is None:
-            with TrainingDisplay() as display:
+            with self.screen.display() as display:
                 fitted = self._fit_experts(folder, display)
         network = open_network(folder)
         if network is None:
             raise UsageError(f"{folder} has no network: train again without --resume")
-        with bar("joining") if self.processes.is_first else nullcontext(no_progress) as progress:
+        with self.screen.bar("joining") as progress:
             joined = join_network(
                 self.home,
                 fitted.run.fitted,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,16 +22,17 @@ from commands.base import (
 from commands.cards import LeftOut, model_card, read_trained_on_or_none, write_trained
 from commands.language_model import learn, llm_option
 from commands.loading import note_champion, note_not_learned, split_option
-from commands.progress import TrainingDisplay, bar, figures
+from commands.progress import TrainingDisplay, TrainingScreen, figures
 from schema.errors import UsageError
 from schema.manifests import MANIFEST
 from schema.modalities import Modality
-from schema.progress import no_progress
 
 if TYPE_CHECKING:
+    from commands.training import Trained
     from fusion.summary import ModelSummary
     from kg.home import Home
     from kg.model_answers import Answers
+    from kg.model_facts import TrainedOn
     from schema.ontology import Ontology
     from training.config import TrainOptions
 
@@ -139,13 +139,10 @@ def train(context: Context, /, **options: Any) -> None:
       catalograph train --size small --minutes 30
       torchrun --nproc-per-node 2 cli.py train --minutes 30
     """
-    from commands.joint_training import JointTraining
+    from commands.training import Training
     from experts.language_model.settings import read_settings
-    from kg.model_lock import model_lock
-    from serving.loading import calibrate_model
     from training.config import EXPERTS_PRESET, NETWORK_PRESET, TrainOptions
     from training.processes import Processes
-    from training.run import train as run
 
     name = options["name"]
     if name is not None and Path(name).name != name:
@@ -181,35 +178,26 @@ def train(context: Context, /, **options: Any) -> None:
             "other programs keep the processor busy, so the number of threads is "
             f"{context.reduced_threads} instead of one per core: set OMP_NUM_THREADS to change it"
         )
-    left_out = LeftOut()
     trained_on = None
     if is_first_process:
         note_not_learned(context, home.ontology_or_none())
         trained_on = read_trained_on_or_none(home, chosen.split)
     with processes.failing_together():
-        if with_experts:
-            training = JointTraining(context, home, chosen, processes, llm)
-            result = training.run()
-            left_out = training.left_out
-        else:
-            with TrainingDisplay(quiet=not is_first_process) as display:
-                result = run(home, chosen, display, processes)
-        # Not one of the figures that are printed.
-        finished = result.pop("finished", True)
-        folder = Path(result["model"])
-        if finished and not with_experts:
-            calibrating = bar("calibrating") if is_first_process else nullcontext(no_progress)
-            locked = model_lock(folder) if is_first_process else nullcontext()
-            with locked, calibrating as progress:
-                calibrate_model(
-                    home, folder, progress, share_out=processes.share_out, store=is_first_process
-                )
+        trained = Training(chosen, with_experts, llm).run(
+            context, home, processes, TrainingScreen()
+        )
     processes.leave()
-    if not is_first_process:
-        return
+    if is_first_process:
+        _tell(context, home, trained, trained_on)
+
+
+def _tell(context: Context, home: Home, trained: Trained, trained_on: TrainedOn | None) -> None:
+    """Print what :func:`train` prints, and write the model's card."""
+    result = trained.result
+    folder = Path(result["model"])
     if (folder / MANIFEST).is_file():
-        write_trained(context, folder, trained_on, left_out)
-    if finished:
+        write_trained(context, folder, trained_on, trained.left_out)
+    if trained.finished:
         note_champion(context, home, folder)
     else:
         context.note(
@@ -223,7 +211,7 @@ def train(context: Context, /, **options: Any) -> None:
         f"{result['items_per_second']:.0f} items/s",
         f"validation: {figures(result['metrics'])}",
     )
-    if not finished:
+    if not trained.finished:
         click.get_current_context().exit(INTERRUPTED)
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from schema.progress import ProgressCallback
 from schema.terminal import printable, printable_line
 
 if TYPE_CHECKING:
-    from training.records import Preparing, Record, Step, Validated
+    from training.records import Preparing, Record, ReportCallback, Step, Validated
 
 _LOG_SECONDS = 10.0
 """In a log, lines of progress are at least this far apart."""
@@ -161,6 +161,18 @@ class TrainingDisplay:
     def _log(self, text: str) -> None:
         self._last = time.monotonic()
         click.echo(printable_line(text), err=True)
+
+
+class TrainingScreen:
+    """Where a training shows how far it is: on stderr."""
+
+    def display(self, quiet: bool = False) -> AbstractContextManager[ReportCallback]:
+        """Return a display of the records of a run, which shows nothing if it is ``quiet``."""
+        return TrainingDisplay(quiet)
+
+    def bar(self, label: str) -> AbstractContextManager[ProgressCallback]:
+        """Return a bar of what follows the last step."""
+        return bar(label)
 
 
 def preparing_line(record: Preparing) -> str:

@@ -49,6 +49,19 @@ def model_lock(folder: Path) -> Iterator[None]:
             folder.rmdir()
 
 
+@contextmanager
+def locked_by_starter(folder: Path) -> Iterator[None]:
+    """Let this process train in a folder whose lock the process that started it holds."""
+    folder = folder.absolute()
+    _held[folder] = _held.get(folder, 0) + 1
+    try:
+        yield
+    finally:
+        _held[folder] -= 1
+        if not _held[folder]:
+            del _held[folder]
+
+
 def _acquire(folder: Path) -> int:
     """Lock a folder and return the handle that holds it."""
     path = folder / LOCK

@@ -23,6 +23,7 @@
     ├── ModelError                      a model folder is missing, damaged or does not fit
     ├── EngineError                     a cluster does not answer, does not fit, or is gone
     └── TrainingError                   training cannot go on
+        └── LostProcessError            another process of it is gone, and nobody knows why
 
     CatalographWarning                  a remark for the user: the job goes on
 
@@ -148,3 +149,7 @@ class EngineError(CatalographError):
 
 class TrainingError(CatalographError):
     """Training cannot go on."""
+
+
+class LostProcessError(TrainingError):
+    """Another process of a training run is gone, and has left no reason."""

@@ -66,11 +66,15 @@ class ExpertsRun:
             "metrics": self.about["validation"],
         }
 
+    def ledger_entry(self) -> dict[str, Any]:
+        """Return what the home's ledger says of the run."""
+        about = {"preset": EXPERTS_PRESET, "size": "", "seed": self.about["seed"]}
+        return {**self.result(), **about}
+
     def record(self, home: Home) -> None:
         """Record the run in the home's ledger."""
-        about = {"preset": EXPERTS_PRESET, "size": "", "seed": self.about["seed"]}
         with home.ledger() as ledger:
-            ledger.record_training({**self.result(), **about})
+            ledger.record_training(self.ledger_entry())
 
 
 def train_experts(

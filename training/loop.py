@@ -45,7 +45,7 @@ def run_loop(run: Run, report: ReportCallback) -> bool:
     meter = Meter()
     enter_stage(run, progress.stage)
     with StopSignal() as stop:
-        run.asked_to_stop = lambda: stop.requested
+        run.asked_to_stop = lambda: stop.requested or run.processes.is_asked_to_stop()
         for batch in prefetch_batches(run.batches, run.requests(), run.workers, run.device):
             # A batch that was prepared ahead may come after the minutes are over.
             used = run.budget.used(progress.step)

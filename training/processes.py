@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
-from schema.errors import TrainingError
+from kg.home import Home
+from schema.errors import LostProcessError, TrainingError
 from schema.terminal import printable_line
 
 T = TypeVar("T")
@@ -207,6 +208,19 @@ class Processes:
             if process == THIS_PROCESS:
                 value = None
         return self.from_first(value)
+
+    def record(self, home: Home, entry: Mapping[str, Any]) -> None:
+        """Record a training run in the home's ledger, if this is the first process."""
+        if self.is_first:
+            with home.ledger() as ledger:
+                ledger.record_training(entry)
+
+    def is_asked_to_stop(self) -> bool:
+        """Return whether who started the processes asks them to save the run and to end.
+
+        torchrun sends a signal instead.
+        """
+        return False
 
     # Small numbers
 
@@ -392,10 +406,12 @@ class Processes:
     def _failure_of_another(self, error: BaseException) -> TrainingError:
         """Prepare to end because of another process; return the error to raise for ``error``."""
         self._has_failed = True
-        reason = self._reason(error)
+        reason = self._reason()
         # Before the watcher takes this process for one that cannot be told.
         self._left.set()
         self._release_others()
+        if not reason:
+            return LostProcessError(self._without_reason(error))
         return TrainingError(reason)
 
     def _release_others(self) -> None:
@@ -408,21 +424,24 @@ class Processes:
             self.leave()
             time.sleep(REASON_SECONDS / 2)
 
-    def _reason(self, error: BaseException) -> str:
-        """Return why another process failed, or what ``error`` says if that is not known."""
+    def _reason(self) -> str:
+        """Return why another process failed; nothing if that is not known."""
+        if self._store is None:
+            return ""
+        until = time.monotonic() + REASON_SECONDS
+        while not (self._known_reason or self._reads_reason()) and time.monotonic() < until:
+            time.sleep(0.05)
+        return self._known_reason
+
+    def _without_reason(self, error: BaseException) -> str:
+        """Return what is known of another process that has left no reason: what PyTorch said."""
         # Gloo goes on with advice.
         said = _first_line(error).partition(". ")[0]
-        unknown = (
+        return (
             f"another of the {self.world} processes ended without a reason ({said}), perhaps "
             "because it was killed: continue with --resume, or let torchrun restart all processes "
             "with --max-restarts"
         )
-        if self._store is None:
-            return unknown
-        until = time.monotonic() + REASON_SECONDS
-        while not (self._known_reason or self._reads_reason()) and time.monotonic() < until:
-            time.sleep(0.05)
-        return self._known_reason or unknown
 
     def _reads_reason(self) -> bool:
         """Read the reason from the store; return whether there is one."""

@@ -188,8 +188,7 @@ def _train_in(
         "metrics": run.progress.metrics,
         "finished": finished,
     }
-    if processes.is_first:
-        record_run(home, options, result)
+    processes.record(home, ledger_entry(options, result))
     processes.wait()
     return result
 
@@ -620,7 +619,7 @@ def make_budget(options: TrainOptions, recipe: Recipe, items: int, spent: float)
     return Budget(steps, options.minutes, spent)
 
 
-def record_run(home: Home, options: TrainOptions, result: dict[str, Any]) -> None:
-    """Record the run in the home's ledger."""
+def ledger_entry(options: TrainOptions, result: dict[str, Any]) -> dict[str, Any]:
+    """Return what the home's ledger says of a run."""
     about = {"preset": options.preset, "size": options.size, "seed": options.seed}
-    home.ledger().record_training({**result, **about})
+    return {**result, **about}

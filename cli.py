@@ -10,11 +10,8 @@ import importlib.util
 import os
 import sys
 import traceback
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -56,8 +53,8 @@ def check_packages() -> None:
 
 check_packages()  # before the first import of a package of ours
 
-from commands.base import INTERRUPTED, Context, Group  # noqa: E402
-from schema.errors import CatalographError, CatalographWarning  # noqa: E402
+from commands.base import INTERRUPTED, Context, Group, remarks_as_lines  # noqa: E402
+from schema.errors import CatalographError  # noqa: E402
 from schema.openmp import share_processor  # noqa: E402
 from schema.settings import shown  # noqa: E402
 from schema.terminal import (  # noqa: E402
@@ -172,25 +169,8 @@ def main(args: Sequence[str] | None = None) -> int:
     open_closed_streams()
     # Before any command loads PyTorch, which reads these settings once.
     context = Context(reduced_threads=share_processor())
-    with printable_streams(), _remarks_as_lines(context):
+    with printable_streams(), remarks_as_lines(context):
         return _run(args, context)
-
-
-@contextmanager
-def _remarks_as_lines(context: Context) -> Iterator[None]:
-    """Print what the library remarks as a line on stderr; other warnings stay as they are."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", CatalographWarning)
-        show_other = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, CatalographWarning):
-                context.note("warning: " + " ".join(str(message).split()))
-            else:
-                show_other(message, category, *where, **more)
-
-        warnings.showwarning = show
-        yield
 
 
 def _run(args: Sequence[str] | None, context: Context) -> int:

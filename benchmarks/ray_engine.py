@@ -31,6 +31,8 @@ from tests.ray_cluster import TwoNodes
 
 TICKS = os.sysconf("SC_CLK_TCK")
 LOOK_SECONDS = 0.2
+STEPS = 60
+"""Steps of a training."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,12 @@ class Measured:
     Attributes:
         name: its name
         words: the command's words for a copy of the home and a file to write
+        result: the file by which runs are compared, in the copy; None for the one to write
     """
 
     name: str
     words: Callable[[Path, Path], list[str]]
+    result: str | None = None
 
 
 def complete(home: Path, out: Path) -> list[str]:
@@ -60,7 +64,17 @@ def complete(home: Path, out: Path) -> list[str]:
     return ["--home", str(home), "complete", "--out", str(out)]
 
 
-COMMANDS = (Measured("complete", complete),)
+def train(home: Path, out: Path) -> list[str]:
+    """Train a tiny network, whose weights depend on the number of workers."""
+    settings = ("batch_size=32", "precision=fp32", "validate_every=1000")
+    words = ["--home", str(home), "train", "--preset", "joint", "--size", "tiny", "--name", "ray"]
+    return [*words, "--steps", str(STEPS), *(f"--set={each}" for each in settings)]
+
+
+COMMANDS = (
+    Measured("complete", complete),
+    Measured("train", train, "models/ray/model.safetensors"),
+)
 
 
 def timed(words: list[str], nodes: TwoNodes | None) -> Run:
@@ -110,9 +124,11 @@ def seconds_of_processes(nodes: TwoNodes | None) -> dict[int, float]:
 
 
 def difference(one: Path, other: Path) -> str:
-    """Say how far two files of completions are from each other."""
+    """Say how far two files are from each other, and how far completions in them are."""
     if filecmp.cmp(one, other, shallow=False):
         return "the same bytes"
+    if one.suffix != ".jsonl":
+        return "OTHER BYTES"
     greatest = 0.0
     decided = 0
     for left, right in zip(one.open(), other.open(), strict=True):
@@ -153,15 +169,18 @@ def measure(command: Measured, options: argparse.Namespace, nodes: TwoNodes, fol
     for workers in (None, *options.workers):
         home = folder / "home"
         shutil.copytree(options.home, home)
-        out = folder / ("local" if workers is None else "ray")
+        kind = ".jsonl" if command.result is None else Path(command.result).suffix
+        out = folder / f"{'local' if workers is None else 'ray'}{kind}"
         words = command.words(home, out)
         if workers is not None:
             words += ["--engine", "ray", "--workers", str(workers)]
         run = timed(words, None if workers is None else nodes)
+        if command.result is not None:
+            shutil.copyfile(home / command.result, out)
         shutil.rmtree(home)
         local = local or run
         label = "local" if workers is None else f"{workers} worker{'s' * (workers > 1)}"
-        told = "" if workers is None else f"  {difference(folder / 'local', out)}"
+        told = "" if workers is None else f"  {difference(out.with_stem('local'), out)}"
         print(
             f"{label:10} {run.wall:7.1f}s {run.wall / local.wall:6.2f} {run.processor:9.1f}s "
             f"{run.processor / local.processor:6.2f} {run.load:6.1f}{told}",

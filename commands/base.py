@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from schema.errors import UsageError
+from schema.errors import CatalographWarning, UsageError
 from schema.settings import shown
 from schema.terminal import printable, printable_json
 
@@ -82,6 +84,23 @@ class Context:
     def note(self, text: str) -> None:
         """Print a remark for the user on stderr."""
         click.echo(printable(text), err=True)
+
+
+@contextmanager
+def remarks_as_lines(context: Context) -> Iterator[None]:
+    """Print what the library remarks as a line on stderr; other warnings stay as they are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CatalographWarning)
+        show_other = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, CatalographWarning):
+                context.note("warning: " + " ".join(str(message).split()))
+            else:
+                show_other(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 class FiniteRange(click.FloatRange):

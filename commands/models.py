@@ -20,6 +20,7 @@ from commands.base import (
     table,
 )
 from commands.cards import LeftOut, model_card, read_trained_on_or_none, write_trained
+from commands.engine import Engine, check_workers, engine_options
 from commands.language_model import learn, llm_option
 from commands.loading import note_champion, note_not_learned, split_option
 from commands.progress import TrainingDisplay, TrainingScreen, figures
@@ -28,13 +29,14 @@ from schema.manifests import MANIFEST
 from schema.modalities import Modality
 
 if TYPE_CHECKING:
-    from commands.training import Trained
+    from commands.training import Trained, Training
     from fusion.summary import ModelSummary
     from kg.home import Home
     from kg.model_answers import Answers
     from kg.model_facts import TrainedOn
     from schema.ontology import Ontology
     from training.config import TrainOptions
+    from training.processes import Processes
 
 
 @click.command(cls=Command)
@@ -106,6 +108,20 @@ if TYPE_CHECKING:
     help="Continue an interrupted run: the one called --name, or else the latest.",
 )
 @split_option
+@engine_options(
+    "With --engine ray: number of processes that share the training of the network, each on a GPU "
+    "if the cluster has any. Not the processes that prepare batches (--set workers=N).  [default: "
+    "one for each GPU, or else for each node]"
+)
+@click.option(
+    "--max-restarts",
+    metavar="N",
+    type=click.IntRange(0, 1_000_000),
+    default=3,
+    show_default=True,
+    help="With --engine ray: how often all workers are started again after one was lost; they go "
+    "on from the last checkpoint.",
+)
 @click.option(
     "--text-encoder",
     metavar="NAME|DIR",
@@ -131,13 +147,15 @@ def train(context: Context, /, **options: Any) -> None:
 
     Fits experts first, which `complete` can use after some minutes, then trains a network for
     the rest of --minutes or for --steps, and lets it join where it helps. Ctrl-C saves the run and
-    prints how to continue it. Under torchrun every process takes its share of each batch.
+    prints how to continue it. Under torchrun, and on a Ray cluster, every process takes its share
+    of each batch.
     docs/commands.md lists the settings for --set and --config.
 
     \b
     Example:
       catalograph train --size small --minutes 30
       torchrun --nproc-per-node 2 cli.py train --minutes 30
+      catalograph train --engine ray --workers 2 --minutes 30
     """
     from commands.training import Training
     from experts.language_model.settings import read_settings
@@ -149,6 +167,10 @@ def train(context: Context, /, **options: Any) -> None:
         raise UsageError(f"--name {name!r} is not a plain name: leave out slashes and dots")
     home = context.home()
     preset = options.pop("preset")
+    engine = options.pop("engine")
+    workers = options.pop("workers")
+    restarts = options.pop("max_restarts")
+    check_workers(engine, workers)
     llm = options.pop("llm")
     if llm is not None:
         # What is wrong with it is told now, and not after the training.
@@ -159,6 +181,8 @@ def train(context: Context, /, **options: Any) -> None:
     # The command's options are named like the fields of TrainOptions.
     chosen = TrainOptions(**options, preset=preset or NETWORK_PRESET)
     if preset == EXPERTS_PRESET:
+        if engine == Engine.RAY:
+            context.note("experts are fitted in this process: --engine ray is about networks")
         _fit_experts(context, home, chosen, llm)
         return
     with_experts = _fits_experts(context, home, chosen, preset)
@@ -171,24 +195,40 @@ def train(context: Context, /, **options: Any) -> None:
         raise UsageError(
             "--llm does not fit a network alone: leave out --preset, or train --preset experts"
         )
-    processes = Processes.join()
-    is_first_process = processes.is_first
-    if context.reduced_threads is not None and is_first_process:
+    on_ray = engine == Engine.RAY
+    if on_ray and llm is not None:
+        raise UsageError(
+            "--llm does not fit --engine ray: train without it, and ask the language model by "
+            "`complete --llm`"
+        )
+    training = Training(chosen, with_experts, llm)
+    # With Ray this process is none of those that train.
+    processes = Processes() if on_ray else Processes.join()
+    trained_on = None
+    if processes.is_first:
+        note_not_learned(context, home.ontology_or_none())
+        trained_on = read_trained_on_or_none(home, chosen.split)
+    if on_ray:
+        from commands.ray_training import Workers, train_on_ray
+
+        trained = train_on_ray(context, home, training, Workers(workers, restarts))
+    else:
+        trained = _train_here(context, home, training, processes)
+    if processes.is_first:
+        _tell(context, home, trained, trained_on)
+
+
+def _train_here(context: Context, home: Home, training: Training, processes: Processes) -> Trained:
+    """Train in this process, together with the others if torchrun started several."""
+    if context.reduced_threads is not None and processes.is_first:
         context.note(
             "other programs keep the processor busy, so the number of threads is "
             f"{context.reduced_threads} instead of one per core: set OMP_NUM_THREADS to change it"
         )
-    trained_on = None
-    if is_first_process:
-        note_not_learned(context, home.ontology_or_none())
-        trained_on = read_trained_on_or_none(home, chosen.split)
     with processes.failing_together():
-        trained = Training(chosen, with_experts, llm).run(
-            context, home, processes, TrainingScreen()
-        )
+        trained = training.run(context, home, processes, TrainingScreen())
     processes.leave()
-    if is_first_process:
-        _tell(context, home, trained, trained_on)
+    return trained
 
 
 def _tell(context: Context, home: Home, trained: Trained, trained_on: TrainedOn | None) -> None:
@@ -202,7 +242,7 @@ def _tell(context: Context, home: Home, trained: Trained, trained_on: TrainedOn 
     else:
         context.note(
             f"stopped at step {result['steps']}; continue with: "
-            f"catalograph --home {home.path} train --resume --name {folder.name}"
+            f"catalograph --home {home.path} {trained.call} --resume --name {folder.name}"
         )
     context.emit(
         result,

@@ -27,11 +27,13 @@ class Trained:
         result: what ``catalograph train`` prints
         finished: whether the training came to its end rather than to a signal
         left_out: how good the experts are that were fitted
+        call: the command, and the options of its engine, by which it is continued
     """
 
     result: dict[str, Any]
     finished: bool
     left_out: LeftOut = field(default_factory=LeftOut)
+    call: str = "train"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from pathlib import Path
 
 SPIN_COUNT = 10_000
 """Iterations that a thread spins before it sleeps."""
-_SPIN_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+SPIN_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+"""Environment variables of OpenMP about how long a thread spins."""
 THREADS = "OMP_NUM_THREADS"
 
 
@@ -40,7 +41,7 @@ def share_processor() -> int | None:
     Call it before PyTorch is loaded: GNU's OpenMP reads its settings only once, at that time.
     Returns the number of threads if it was lowered for the sake of other programs, or else None.
     """
-    if not any(name in os.environ for name in _SPIN_SETTINGS):
+    if not any(name in os.environ for name in SPIN_SETTINGS):
         os.environ["GOMP_SPINCOUNT"] = str(SPIN_COUNT)
     if THREADS in os.environ:
         return None

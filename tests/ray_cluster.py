@@ -9,7 +9,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,15 @@ class TwoNodes:
         settings = {
             # A machine whose memory others use is no reason to kill our workers.
             "RAY_memory_monitor_refresh_ms": "0",
+            # Where Ray leaves the address of the machine's newest cluster, in a folder "ray".
+            "RAY_TMPDIR": str(self.folder),
             # Otherwise workers hardly get a processor on a machine that does other work.
             "RAY_worker_niceness": "0",
             # Told by the head node only after so long that a node is gone that was killed.
             "RAY_health_check_period_ms": "500",
             "RAY_health_check_timeout_ms": "2000",
         }
+        (self.folder / "ray").mkdir()
         self._set(settings)
         set_environment()
         # It logs that this cluster is now the machine's newest one.
@@ -60,10 +63,19 @@ class TwoNodes:
         self.add_second()
 
     def add_second(self) -> None:
-        """Start the second node, unless it runs."""
-        if self._second is None:
+        """Start the second node, unless it runs.
+
+        A thread may do so while a test runs in a folder that outlives the cluster.
+        """
+        if self._second is not None:
+            return
+        # Only the main thread may set up how Ray handles signals for a node.
+        main = threading.current_thread() is threading.main_thread()
+        self._cluster._shutdown_at_exit = main
+        # Its workers are in the same folder, which a test may remove: MKL would not start there.
+        with chdir(self.folder) if main else nullcontext():
             self._second = self._cluster.add_node(**NODE, env_vars={NODE_NAME: "second"})
-            self._cluster.wait_for_nodes()
+        self._cluster.wait_for_nodes()
 
     def kill_second(self) -> None:
         """Kill the second node with all that it runs, as if its plug were pulled."""

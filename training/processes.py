@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -107,7 +107,7 @@ class Processes:
         self._buffers: list[Tensor] = []
 
     @classmethod
-    def join(cls) -> Processes:
+    def join(cls) -> Self:
         """Connect to the other processes if ``torchrun`` started several."""
         rank = int(os.environ.get("RANK", "0"))
         world = int(os.environ.get("WORLD_SIZE", "1"))

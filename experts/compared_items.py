@@ -92,7 +92,9 @@ def compare(
     texts = TextForms.of(items, CatalogueWords(ontology), properties, rng)
     landmarks = items
     if not is_exact:
-        landmarks = items.select(choose_items(items.known, CANDIDATES, rng))
+        # Those of identifiers would all be rare.
+        learned = learnable(items.known, ontology)
+        landmarks = items.select(choose_items(learned, CANDIDATES, rng))
     kernels = _fit_kernels(ontology, items, texts, landmarks, seed)
     if not is_exact:
         chosen = choose_landmarks(_alike(kernels, landmarks, texts.words), LANDMARKS, rng)

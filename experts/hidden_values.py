@@ -233,7 +233,14 @@ class OpenFitting:
         return self._statistics[key]
 
     def _share_of_new(self, property: str) -> float:
-        return share_of_new_values(self._ontology[property].counts)
+        spec = self._ontology[property]
+        is_beyond = [
+            spec.position(value) is None
+            for known in self._known
+            for name, value in known
+            if name == property
+        ]
+        return share_of_new_values(spec.counts, sum(is_beyond) / max(len(is_beyond), 1))
 
     def _span_examples(self, property: str, examples: OpenExamples) -> list[SpanExample]:
         """Return one example of each item with a hidden value and a title."""

@@ -251,14 +251,16 @@ def _fit_logistic(examples: GateExamples, centre: FloatArray, penalty: float) ->
     return np.asarray(found.x)
 
 
-def share_of_new_values(counts: Iterable[int]) -> float:
-    """Return how often an empty cell is expected to have a value that no item has.
+def share_of_new_values(counts: Iterable[int], beyond: float = 0.0) -> float:
+    """Return how often an empty cell is expected to have a value that is not learned.
 
     By Good's estimate, and at least :data:`LEAST_SHARE`; ``counts`` say how many items have each
-    value.
+    learned value. A share of items is ``beyond`` them: of very many values, the rarest are not
+    learned.
     """
     counts = list(counts)
-    return max((counts.count(1) + 0.5) / (sum(counts) + 1), LEAST_SHARE)
+    new = max((counts.count(1) + 0.5) / (sum(counts) + 1), LEAST_SHARE)
+    return new + beyond * (1 - new)
 
 
 _CASES: dict[str, Callable[[str], str]] = {

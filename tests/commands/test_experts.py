@@ -103,6 +103,25 @@ def test_of_many_items_some_are_learned_from_and_read(
     assert result.json["metrics"]["hits@1"] > 0.5
 
 
+def test_of_many_values_the_most_frequent_are_learned_and_completed(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import training.experts
+
+    monkeypatch.setattr(training.experts, "MAX_VALUES", 2)
+    call("--home", "home", "ingest", draw_catalogue(tmp_path / "drawn"))
+    result = call("--home", "home", "train", "--preset", "experts", "--json")
+    assert "colour: the experts learn the 2 most frequent of its 4 values, which 50%" in result.err
+    assert "shape: the experts learn the 2 most frequent of its 3 values" in result.err
+    call("--home", "home", "complete", "--out", "filled.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "filled.jsonl").read_text().splitlines()]
+    assert len(lines) == MISSING_CELLS
+    candidates = [each for line in lines for each in line["candidates"]]
+    learned = {each["value"] for each in candidates if each.get("source") != "title"}
+    assert learned == {"blue", "green"}
+    assert min(line["another_value"] for line in lines) > 0.25
+
+
 def test_experts_match_no_queries(run: Call) -> None:
     assert_fails(run("match", "red", "1"), 2, "experts-1", "--preset joint")
     assert_fails(run("evaluate", "matching"), 2, "experts-1", "--preset joint")

@@ -104,6 +104,8 @@ def test_a_gate_is_fitted_to_the_share_that_the_weights_give() -> None:
 def test_the_share_of_new_values_is_goods_estimate() -> None:
     assert share_of_new_values([5, 3, 1, 1]) == pytest.approx(2.5 / 11)
     assert share_of_new_values([500, 300]) == LEAST_SHARE
+    # Three of four items have a value that is not learned, and of the fourth's it may be new.
+    assert share_of_new_values([5, 3, 1, 1], 0.75) == pytest.approx(0.75 + 0.25 * 2.5 / 11)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
-"""Choose which of many items and values are learned.
+"""Choose which of many items are learned from, or compared with, so that no value is forgotten.
 
 Shapes: N items.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -14,36 +13,6 @@ import numpy as np
 from fusion.inference.featurizer import PropertyValue
 from schema.arrays import IntArray
 from schema.ontology import Ontology
-
-MAX_VALUES = 4_096
-"""Values of a property that are learned at most, the most frequent ones. Every expert has a matrix
-of values by landmarks, and one of values by items: of a model number with 26,000 values among 30,000
-items, these took 9 GB."""
-
-
-def with_frequent_values(ontology: Ontology, most: int = MAX_VALUES) -> Ontology:
-    """Return an ontology in which no property that is learned has more than so many values."""
-    specs = []
-    for spec in ontology.properties.values():
-        if spec.is_learned and len(spec.values) > most:
-            # The vocabulary has the most frequent values first.
-            values = spec.values[:most]
-            spellings = {each: spec.spellings[each] for each in values if each in spec.spellings}
-            # Of its most frequent values alone, it might not look as if it could be learned.
-            spec = dataclasses.replace(
-                spec,
-                values=values,
-                counts=spec.counts[:most],
-                spellings=spellings,
-                learn=True,
-            )
-        specs.append(spec)
-    return Ontology(
-        specs,
-        categories=ontology.categories,
-        described=ontology.described,
-        threshold=ontology.threshold,
-    )
 
 
 def learnable(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.chosen_items import MAX_VALUES, choose_items, learnable, with_frequent_values
+from experts.chosen_items import choose_items, learnable
 from experts.compared_items import KEPT_OF_VALUE, MAX_ITEMS
 from experts.fitting import FittedExperts, fit_experts
 from experts.image_kernel import DESCRIPTOR_SIZE, MAX_IMAGES, describe
@@ -35,7 +35,12 @@ from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
 from training.config import EXPERTS_PRESET, TrainOptions
 from training.decisions import NO_DECISIONS, read_decisions
-from training.inputs import WITHOUT_IMAGES, split_items, train_ontology
+from training.inputs import (
+    WITHOUT_IMAGES,
+    split_items,
+    train_ontology,
+    with_frequent_values,
+)
 from training.records import Preparing, ReportCallback, TrainingWarning, ignore_records
 
 ENCODERS = {"text_encoder": TEXT_FOLDER, "image_encoder": IMAGE_FOLDER}
@@ -103,7 +108,7 @@ def train_experts(
     snapshot = read_learnable(home)
     splits = split_items(snapshot, options)
     learned = learned_places(snapshot, splits, options, without)
-    ontology = _most_frequent(train_ontology(snapshot, learned, home.ontology()), report)
+    ontology = with_frequent_values(train_ontology(snapshot, learned, home.ontology()), report)
     if not any(spec.values for spec in ontology.properties.values()):
         raise TrainingError(
             "the experts have no statement to learn from: ingest items with properties"
@@ -286,23 +291,6 @@ def _encode_images(
             )
         )
     return np.concatenate(parts)
-
-
-def _most_frequent(ontology: Ontology, report: ReportCallback) -> Ontology:
-    """Return the ontology of what is learned of a catalogue's; say what is left out of it."""
-    frequent = with_frequent_values(ontology, MAX_VALUES)
-    for name, spec in ontology.properties.items():
-        kept = frequent[name]
-        if len(kept.values) < len(spec.values):
-            share = sum(kept.counts) / sum(spec.counts)
-            report(
-                TrainingWarning(
-                    f"{name}: the experts learn the {len(kept.values):,} most frequent of its "
-                    f"{len(spec.values):,} values, which {share:.0%} of its statements have; "
-                    "others are proposed where a title says them"
-                )
-            )
-    return frequent
 
 
 def _chosen(snapshot: GraphSnapshot, among: IntArray, ontology: Ontology, seed: int) -> IntArray:

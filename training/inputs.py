@@ -31,6 +31,11 @@ from training.queries import LoggedQuery, QueryLog, read_log
 from training.records import Preparing, ReportCallback, TrainingWarning
 
 WITHOUT_IMAGES = "to train without images, set image_encoder=none"
+MAX_VALUES = 4_096
+"""Values of a property that are learned at most, the most frequent ones. Every expert has a matrix
+of values by landmarks, and every labelled cell a score of each value: a model number with 26,000
+values of 30,000 items took 9 GB in the experts, one with 87,000 of 100,000 17 GB in a network.
+"""
 MAX_VOCABULARY_TITLES = 250_000
 """From so many titles at most a vocabulary is learned."""
 
@@ -105,7 +110,9 @@ def read_inputs(
     ontology = (
         start.ontology
         if start is not None
-        else restricted_ontology(values_seen(graph, train), home.ontology())
+        else with_frequent_values(
+            restricted_ontology(values_seen(graph, train), home.ontology()), report
+        )
     )
     if not any(spec.values for spec in ontology.properties.values()):
         raise TrainingError(
@@ -278,6 +285,38 @@ def restricted_ontology(seen: Mapping[str, Mapping[str, int]], edited: Ontology)
         categories=edited.categories,
         described=edited.described,
         threshold=edited.threshold,
+    )
+
+
+def with_frequent_values(
+    ontology: Ontology, report: ReportCallback, most: int | None = None
+) -> Ontology:
+    """Return what is learned of an ontology: so many values of a property at most, and say so.
+
+    They are its most frequent ones, by default :data:`MAX_VALUES`.
+    """
+    most = MAX_VALUES if most is None else most
+    specs = []
+    for spec in ontology.properties.values():
+        if spec.is_learned and len(spec.values) > most:
+            # The vocabulary has the most frequent values first.
+            values = spec.values[:most]
+            counts = spec.counts[:most]
+            report(
+                TrainingWarning(
+                    f"{spec.name}: the {most:,} most frequent of its {len(spec.values):,} values "
+                    f"are learned, which {sum(counts) / sum(spec.counts):.0%} of its statements "
+                    "have; more would not fit into memory"
+                )
+            )
+            spellings = {each: spec.spellings[each] for each in values if each in spec.spellings}
+            spec = dataclasses.replace(spec, values=values, counts=counts, spellings=spellings)
+        specs.append(spec)
+    return Ontology(
+        specs,
+        categories=ontology.categories,
+        described=ontology.described,
+        threshold=ontology.threshold,
     )
 
 

@@ -106,13 +106,13 @@ def test_of_many_items_some_are_learned_from_and_read(
 def test_of_many_values_the_most_frequent_are_learned_and_completed(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import training.experts
+    import training.inputs
 
-    monkeypatch.setattr(training.experts, "MAX_VALUES", 2)
+    monkeypatch.setattr(training.inputs, "MAX_VALUES", 2)
     call("--home", "home", "ingest", draw_catalogue(tmp_path / "drawn"))
     result = call("--home", "home", "train", "--preset", "experts", "--json")
-    assert "colour: the experts learn the 2 most frequent of its 4 values, which 50%" in result.err
-    assert "shape: the experts learn the 2 most frequent of its 3 values" in result.err
+    assert "colour: the 2 most frequent of its 4 values are learned, which 50%" in result.err
+    assert "shape: the 2 most frequent of its 3 values are learned" in result.err
     call("--home", "home", "complete", "--out", "filled.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "filled.jsonl").read_text().splitlines()]
     assert len(lines) == MISSING_CELLS

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experts.chosen_items import choose_items, learnable, with_frequent_values
+from experts.chosen_items import choose_items, learnable
 from schema.ontology import Ontology, PropertySpec
 
 RNG = 7
@@ -62,27 +62,3 @@ def test_only_what_is_learned_counts() -> None:
     )
     known = [[("colour", "red"), ("ean", "1")], [("ean", "2")], [("colour", "never seen")]]
     assert learnable(known, made) == [[("colour", "red")], [], []]
-
-
-def test_of_many_values_the_most_frequent_are_learned() -> None:
-    colour = PropertySpec("colour", values=("red", "blue"), counts=(7, 3))
-    serial = PropertySpec("serial", "identifier", values=("a", "b", "c"), counts=(1, 1, 1))
-    numbers = tuple(f"m{n}" for n in range(200))
-    model = PropertySpec(
-        "model",
-        values=numbers,
-        counts=(*[3] * 100, *[1] * 100),
-        spellings={"m1": ("M1",), "m150": ("M150",)},
-    )
-    ontology = Ontology([colour, serial, model], categories={"Tools": 400}, threshold=0.4)
-    # By itself, none of them comes up twice.
-    frequent = with_frequent_values(ontology, most=2)
-    assert frequent["colour"] is colour
-    assert frequent["serial"] is serial
-    assert (frequent["model"].values, frequent["model"].counts) == (("m0", "m1"), (3, 3))
-    assert frequent["model"].spellings == {"m1": ("M1",)}
-    assert frequent.learned() == ["colour", "model"]
-    assert (frequent.categories, frequent.threshold) == ({"Tools": 400}, 0.4)
-    rarest = PropertySpec("rare", values=numbers, counts=(*[2] * 90, *[1] * 110))
-    assert rarest.is_learned
-    assert with_frequent_values(Ontology([rarest]), most=150).learned() == ["rare"]

@@ -117,10 +117,8 @@ if TYPE_CHECKING:
     "--max-restarts",
     metavar="N",
     type=click.IntRange(0, 1_000_000),
-    default=3,
-    show_default=True,
     help="With --engine ray: how often all workers are started again after one was lost; they go "
-    "on from the last checkpoint.",
+    "on from the last checkpoint.  [default: 3]",
 )
 @click.option(
     "--text-encoder",
@@ -171,6 +169,10 @@ def train(context: Context, /, **options: Any) -> None:
     workers = options.pop("workers")
     restarts = options.pop("max_restarts")
     check_workers(engine, workers)
+    if restarts is not None and engine != Engine.RAY:
+        raise UsageError(
+            f"--max-restarts {restarts} is about --engine ray: add it, or leave this out"
+        )
     llm = options.pop("llm")
     if llm is not None:
         # What is wrong with it is told now, and not after the training.
@@ -209,9 +211,14 @@ def train(context: Context, /, **options: Any) -> None:
         note_not_learned(context, home.ontology_or_none())
         trained_on = read_trained_on_or_none(home, chosen.split)
     if on_ray:
-        from commands.ray_training import Workers, train_on_ray
+        from commands.ray_training import MAX_RESTARTS, Workers, train_on_ray
 
-        trained = train_on_ray(context, home, training, Workers(workers, restarts))
+        trained = train_on_ray(
+            context,
+            home,
+            training,
+            Workers(workers, MAX_RESTARTS if restarts is None else restarts),
+        )
     else:
         trained = _train_here(context, home, training, processes)
     if processes.is_first:

@@ -33,6 +33,7 @@ from schema.errors import (
 )
 from schema.openmp import SPIN_SETTINGS, user_set_threads
 from schema.progress import ProgressCallback
+from training.config import EXPERTS_PRESET
 from training.loop import StopSignal
 from training.mailbox import Failure, open_mailbox
 from training.processes import Processes
@@ -58,13 +59,17 @@ if TYPE_CHECKING:
 
 THREADS = 1
 """Threads of a worker unless the user has set a number: on every machine the same."""
+MAX_RESTARTS = 3
+"""How often all workers are started again, by default."""
+RESULT_SECONDS = 10.0
+"""How long the command waits for the result of a run that Ray has ended without an error."""
 LOOK_SECONDS = 0.2
 """How often the command looks for a signal, and whether Ray has ended the run."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """What is asked of a cluster: so many workers, and so many starts after a loss."""
+    """How many workers are asked of a cluster, and how often they are started after a loss."""
 
     count: int | None
     restarts: int
@@ -76,13 +81,19 @@ def train_on_ray(context: Context, home: Home, training: Training, asked: Worker
     Raises UsageError if the cluster has no room for the workers, EngineError if they are lost more
     often than they may be started again.
     """
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        raise UsageError("--engine ray starts its own processes: leave torchrun out")
     with ray_cluster(home.path) as cluster:
         chosen = _chosen(context, home, training) if training.options.resume else None
         threads = _threads(home, chosen)
         room = Room.now(threads)
+        if room.workers == 0:
+            raise UsageError(
+                f"{room.described()}: add nodes, or set OMP_NUM_THREADS to fewer threads"
+            )
         count = asked.count
         if count is None:
-            count = max(1, room.workers if room.has_gpus else room.roomy)
+            count = max(1, room.workers if room.has_gpus else room.nodes_with_room)
             each = "GPU" if room.has_gpus else "node"
             context.note(
                 f"training with a worker for each {each}, {count} in all: --workers changes it"
@@ -92,7 +103,7 @@ def train_on_ray(context: Context, home: Home, training: Training, asked: Worker
         chosen = chosen or _chosen(context, home, training)
         assert chosen.folder is not None
         with model_lock(chosen.folder):
-            run = _Run(context, home, chosen, cluster.requirement, count, asked.restarts, threads)
+            run = _Run(context, home, chosen, cluster.requirement, count, asked.restarts, room)
             return run.train()
 
 
@@ -102,38 +113,42 @@ class Room:
 
     Attributes:
         workers: their number; with GPUs, one for each
-        roomy: how many nodes have room for one
+        nodes_with_room: how many nodes have room for one
         threads: the processors that each takes
         nodes: how many nodes there are
         processors: how many processors they have together
         gpus: how many GPUs they have together
+        has_gpus: whether workers train on GPUs
     """
 
     workers: int
-    roomy: int
+    nodes_with_room: int
     threads: int
     nodes: int
     processors: int
     gpus: int
+    has_gpus: bool
 
     @classmethod
-    def now(cls, threads: int) -> Room:
-        """Return the room that the living nodes have, whoever else works there."""
+    def now(cls, threads: int, on_gpus: bool | None = None) -> Room:
+        """Return the room that the living nodes have, whoever else works there.
+
+        Workers take a GPU each if they are to be ``on_gpus``, by default if there are any.
+        """
         import ray
 
         living = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         processors = [int(node.get("CPU", 0)) for node in living]
         gpus = [int(node.get("GPU", 0)) for node in living]
         workers = [each // threads for each in processors]
-        if any(gpus):
+        if on_gpus is None:
+            on_gpus = any(gpus)
+        if on_gpus:
             workers = [min(pair) for pair in zip(workers, gpus, strict=True)]
-        roomy = sum(each > 0 for each in workers)
-        return cls(sum(workers), roomy, threads, len(living), sum(processors), sum(gpus))
-
-    @property
-    def has_gpus(self) -> bool:
-        """Whether workers train on GPUs."""
-        return self.gpus > 0
+        with_room = sum(each > 0 for each in workers)
+        return cls(
+            sum(workers), with_room, threads, len(living), sum(processors), sum(gpus), on_gpus
+        )
 
     def described(self) -> str:
         """Return in words what there is, and what a worker takes."""
@@ -185,7 +200,7 @@ class _Run:
     requirement: Requirement
     workers: int
     restarts: int
-    threads: int
+    room: Room
     recorded: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     ended: Trained | None = None
     losses: int = 0
@@ -205,19 +220,24 @@ class _Run:
     def train(self) -> Trained:
         """Let Ray train, and return what has come of it."""
         mailbox = open_mailbox()
+        # A command that was killed has left them, and Ray would look for the checkpoints in them.
+        self._remove_files_of_ray()
         fit = _Fit(self._trainer(mailbox))
         try:
             with _Shown() as shown, StopSignal() as stop:
                 fit.start()
                 self._follow(mailbox, fit, shown, stop)
         finally:
-            for name in RAY_FILES:
-                (self.folder / name).unlink(missing_ok=True)
+            self._remove_files_of_ray()
         if fit.error is not None:
-            raise self._explained(mailbox, fit.error)
+            raise self._explained(mailbox, fit.error) from fit.error
         if self.ended is None:
             raise EngineError(f"Ray ended the run without a result: {self._how_to_go_on()}")
         return self._with_recorded(self.ended)
+
+    def _remove_files_of_ray(self) -> None:
+        for name in RAY_FILES:
+            (self.folder / name).unlink(missing_ok=True)
 
     def _follow(self, mailbox: Any, fit: _Fit, shown: _Shown, stop: StopSignal) -> None:
         """Deal with what the workers say until Ray has ended the run."""
@@ -227,10 +247,13 @@ class _Run:
         messages = mailbox.take.remote()
         while True:
             has_ended = not fit.is_alive()
-            there, _ = ray.wait([messages], timeout=LOOK_SECONDS)
+            # The result was put into the mailbox before the end, and may be on its way from there.
+            is_due = has_ended and fit.error is None and self.ended is None
+            seconds = RESULT_SECONDS if is_due else LOOK_SECONDS
+            there, _ = ray.wait([messages], timeout=seconds)
             if there:
                 for message in ray.get(messages):
-                    self._deal_with(pickle.loads(message), shown)
+                    self._deal_with(pickle.loads(message), shown, stop)
                 messages = mailbox.take.remote()
             elif has_ended:
                 return
@@ -244,18 +267,21 @@ class _Run:
                 # There is nothing to save that is not saved.
                 raise KeyboardInterrupt
 
-    def _deal_with(self, message: Message, shown: _Shown) -> None:
+    def _deal_with(self, message: Message, shown: _Shown, stop: StopSignal) -> None:
         match message:
             case Started():
                 self.is_lost = False
                 self.is_in_steps = False
-            case Lost():
+            case Lost(reason):
+                # Ray tells of one loss as long as it lasts.
+                if self.is_lost:
+                    return
                 self.is_lost = True
                 self.losses += 1
                 if self.losses <= self.restarts:
                     self.context.note(
-                        "a worker was lost: all of them are started again, and go on from the "
-                        "last checkpoint"
+                        f"a worker was lost ({reason}): all of them are started again, and go on "
+                        "from the last checkpoint"
                     )
             case InSteps():
                 self.is_in_steps = True
@@ -263,6 +289,9 @@ class _Run:
                 self.context.note(text)
             case LedgerEntry(entry):
                 self._record(entry)
+                if stop.requested and entry.get("finished"):
+                    # It was asked to stop after its last step: what follows the steps is left out.
+                    raise KeyboardInterrupt
             case Ended(value):
                 self.ended = value
             case Counted():
@@ -285,7 +314,8 @@ class _Run:
 
         Workers that were started again after the last step have trained nothing themselves.
         """
-        entry = self.recorded.get(self.training.options.preset, {})
+        networks = [entry for part, entry in self.recorded.items() if part != EXPERTS_PRESET]
+        entry = networks[-1] if networks else {}
         known = {name: entry[name] for name in trained.result if name in entry}
         return replace(trained, result={**trained.result, **known}, call=self._call)
 
@@ -303,7 +333,7 @@ class _Run:
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"ray\.")
         # Its type hints are those of its former version.
         api: Any = ray.train
-        room = Room.now(self.threads)
+        room = self.room
         part = _Part(
             home=self.home.path,
             store=self.context.store,
@@ -313,7 +343,7 @@ class _Run:
             where=Path.cwd(),
         )
         environment = {name: os.environ[name] for name in SPIN_SETTINGS if name in os.environ}
-        environment["OMP_NUM_THREADS"] = str(self.threads)
+        environment["OMP_NUM_THREADS"] = str(room.threads)
         return TorchTrainer(
             _train_as_worker,
             train_loop_config={"part": part},
@@ -321,7 +351,7 @@ class _Run:
             scaling_config=api.ScalingConfig(
                 num_workers=self.workers,
                 use_gpu=room.has_gpus,
-                resources_per_worker={"CPU": self.threads} | ({"GPU": 1} if room.has_gpus else {}),
+                resources_per_worker={"CPU": room.threads} | ({"GPU": 1} if room.has_gpus else {}),
             ),
             run_config=api.RunConfig(
                 # The folder in which our checkpoints are, of which Ray is told.
@@ -329,6 +359,7 @@ class _Run:
                 name=self.folder.name,
                 failure_config=api.FailureConfig(
                     max_failures=self.restarts,
+                    max_preemption_failures=self.restarts,
                     controller_failure_limit=self.restarts,
                 ),
                 callbacks=[_watch_over(mailbox)],
@@ -344,14 +375,13 @@ class _Run:
         if failure is not None:
             kind = UsageError if failure.exit_code == UsageError.exit_code else TrainingError
             return kind(failure.text)
-        room = Room.now(self.threads)
+        room = Room.now(self.room.threads, self.room.has_gpus)
         if room.workers < self.workers:
             return EngineError(
                 f"{self.workers} workers are needed, and {room.described()}: start the lost nodes "
                 f"again; then {self._how_to_go_on()}"
             )
-        lines = str(error).strip().splitlines()
-        last = lines[-1] if lines else type(error).__name__
+        last = next(iter(_last_line(error)), type(error).__name__)
         if isinstance(error, ray.train.WorkerGroupError):
             times = "once" if self.restarts == 0 else f"{self.restarts + 1} times"
             return EngineError(f"workers failed {times} ({last}): {self._how_to_go_on()}")
@@ -375,7 +405,8 @@ class _Fit(threading.Thread):
     """Lets Ray train, in a thread: the main one deals with messages and signals."""
 
     def __init__(self, trainer: Any) -> None:
-        super().__init__(name="ray-train", daemon=True)
+        # What threads of Ray print does not belong to stdout, and they are known by their names.
+        super().__init__(name="ray_train", daemon=True)
         self._trainer = trainer
         self.error: BaseException | None = None
 
@@ -400,9 +431,16 @@ def _watch_over(mailbox: Any) -> Any:
 
             if ray.get(mailbox.failure.remote()) is not None:
                 raise RuntimeError("a worker has failed in a way that stays")
-            ray.get(mailbox.put.remote(pickle.dumps(Lost())))
+            reasons = [line for each in worker_exceptions.values() for line in _last_line(each)]
+            reason = reasons[0] if reasons else "for no reason that is known"
+            ray.get(mailbox.put.remote(pickle.dumps(Lost(reason))))
 
     return Watch()
+
+
+def _last_line(error: BaseException) -> list[str]:
+    """Return the last line of an error's text, if it has one: tracebacks come before it."""
+    return str(error).strip().splitlines()[-1:]
 
 
 class _Shown:
@@ -476,8 +514,16 @@ def _train_as_worker(config: dict[str, Any]) -> None:
     except LostProcessError:
         # Ray starts all workers again.
         raise
+    except ConnectionError:
+        raise
     except CatalographError as error:
         ray.get(part.mailbox.fail.remote(Failure(str(error), error.exit_code)))
+        raise
+    except (OSError, MemoryError) as error:
+        # A full disk, or a file that may not be read: another start would end in the same way.
+        where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+        reason = getattr(error, "strerror", None) or str(error) or "there is not enough memory"
+        ray.get(part.mailbox.fail.remote(Failure(f"{where}{reason}", TrainingError.exit_code)))
         raise
 
 

@@ -21,7 +21,7 @@ Shapes: N items, M landmarks, A items that are asked, V values.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,13 +85,16 @@ def fit_experts(
     items: LabelledItems,
     *,
     properties: Collection[str] | None = None,
+    not_learned: Mapping[str, float] | None = None,
     seed: int = 0,
     progress: ProgressCallback = no_progress,
 ) -> FittedExperts:
     """Fit all experts on labelled items, and the stacker on what they say of items left out.
 
     ``properties`` are those to predict, by default all that are learned; the others of these are
-    read alone. Raises TrainingError if no item has a value of one to predict.
+    read alone. Of a property with very many values, a share of the catalogue's statements may have
+    values that the ontology lacks and that are ``not_learned``. Raises TrainingError if no item
+    has a value of one to predict.
     """
     learned = set(ontology.learned()).intersection(properties or ontology.learned())
     if not any(name in learned for known in items.known for name, _ in known):
@@ -102,7 +105,9 @@ def fit_experts(
     fitting = ExpertFitting(ontology, items, seed, learned)
     gathering = fitting.fit(progress)
     stacked = fit_stacker(gathering.cells, fitting.compared.items.ids, ontology, seed)
-    opened = fit_open_values(ontology, fitting.compared, stacked, gathering.hidden, seed)
+    opened = fit_open_values(
+        ontology, fitting.compared, stacked, gathering.hidden, seed, not_learned
+    )
     progress(fitting.steps, fitting.steps)
     kernels = fitting.compared.kernels
     ensemble = ExpertEnsemble(name, ontology, kernels, fitting.learned, stacked.stacker)

@@ -164,6 +164,8 @@ class OpenFitting:
         titles: those of the N labelled items
         known: their statements
         seed: of the choice of cells
+        not_learned: by property, the share of the catalogue's statements whose values the ontology
+            lacks because there are too many
     """
 
     def __init__(
@@ -172,8 +174,10 @@ class OpenFitting:
         titles: Sequence[str | None],
         known: Sequence[Sequence[PropertyValue]],
         seed: int = 0,
+        not_learned: Mapping[str, float] | None = None,
     ) -> None:
         self._ontology = ontology
+        self._not_learned = not_learned or {}
         self._titles = titles
         self._known = known
         self._rng = np.random.default_rng(seed)
@@ -233,14 +237,9 @@ class OpenFitting:
         return self._statistics[key]
 
     def _share_of_new(self, property: str) -> float:
-        spec = self._ontology[property]
-        is_beyond = [
-            spec.position(value) is None
-            for known in self._known
-            for name, value in known
-            if name == property
-        ]
-        return share_of_new_values(spec.counts, sum(is_beyond) / max(len(is_beyond), 1))
+        return share_of_new_values(
+            self._ontology[property].counts, self._not_learned.get(property, 0.0)
+        )
 
     def _span_examples(self, property: str, examples: OpenExamples) -> list[SpanExample]:
         """Return one example of each item with a hidden value and a title."""

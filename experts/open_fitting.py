@@ -46,8 +46,12 @@ def fit_open_values(
     stacked: FittedStacker,
     hidden: Mapping[tuple[Situation, str], Sequence[HiddenCells]],
     seed: int,
+    not_learned: Mapping[str, float] | None = None,
 ) -> FittedOpenValues:
-    """Fit ranker and gate of each property, and add the logit of a new value to its cells."""
+    """Fit ranker and gate of each property, and add the logit of a new value to its cells.
+
+    A share of a property's statements may have values that are ``not_learned``.
+    """
     scored = {
         (situation, property): _scored_titles(situation, cells, compared.shown)
         for (situation, property), cells in sorted(stacked.held_out.items())
@@ -64,7 +68,8 @@ def fit_open_values(
                 logits, situation.title, own.items, own.titles, np.ones(len(own.items))
             )
             examples[property].hidden.append((own.group, titles))
-    fitting = OpenFitting(ontology, compared.items.titles, compared.items.known, seed)
+    items = compared.items
+    fitting = OpenFitting(ontology, items.titles, items.known, seed, not_learned)
     fitted = fitting.fit(examples)
     examples.clear()
     held_out = {}

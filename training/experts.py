@@ -37,6 +37,7 @@ from training.config import EXPERTS_PRESET, TrainOptions
 from training.decisions import NO_DECISIONS, read_decisions
 from training.inputs import (
     WITHOUT_IMAGES,
+    share_not_learned,
     split_items,
     train_ontology,
     with_frequent_values,
@@ -108,7 +109,8 @@ def train_experts(
     snapshot = read_learnable(home)
     splits = split_items(snapshot, options)
     learned = learned_places(snapshot, splits, options, without)
-    ontology = with_frequent_values(train_ontology(snapshot, learned, home.ontology()), report)
+    whole = train_ontology(snapshot, learned, home.ontology())
+    ontology = with_frequent_values(whole, report)
     if not any(spec.values for spec in ontology.properties.values()):
         raise TrainingError(
             "the experts have no statement to learn from: ingest items with properties"
@@ -122,6 +124,7 @@ def train_experts(
         folder.name,
         ontology,
         items,
+        not_learned=share_not_learned(whole, ontology),
         seed=options.seed,
         progress=lambda done, total: report(Preparing("experts", done, total)),
     )

@@ -320,6 +320,18 @@ def with_frequent_values(
     )
 
 
+def share_not_learned(whole: Ontology, learned: Ontology) -> dict[str, float]:
+    """Return the share of statements, by property, whose values :func:`with_frequent_values` cut.
+
+    Properties of which it has cut none are left out.
+    """
+    return {
+        name: 1 - sum(learned[name].counts) / sum(spec.counts)
+        for name, spec in whole.properties.items()
+        if len(learned[name].values) < len(spec.values)
+    }
+
+
 def split_items(snapshot: GraphSnapshot, options: TrainOptions) -> dict[str, IntArray]:
     """Return the numbers [N] of the items of each split.
 

@@ -26,7 +26,12 @@ class Started:
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker has failed or is gone, and Ray is about to start all of them again."""
+    """A worker has failed or is gone, and Ray is about to start all of them again.
+
+    ``reason`` is what Ray knows of it, in a line.
+    """
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -91,10 +96,7 @@ class RayProcesses(Processes):
                 ray.get(sent)
 
     def record(self, home: Home, entry: Mapping[str, Any]) -> None:
-        """Let the command record a run: the ledger need not be shared by the nodes.
-
-        The command also knows what the workers before have recorded.
-        """
+        """Let the command record a run: it alone writes, and knows what was told before a loss."""
         self.tell(LedgerEntry(entry), wait=True)
 
     def is_asked_to_stop(self) -> bool:

@@ -137,6 +137,8 @@ def test_a_run_whose_nodes_are_lost_goes_on_and_ends_as_two_processes_do(
         again = f"catalograph --home {home} train --engine ray --workers 2 --resume --name"
         assert_fails(lost, 1, f"{again} on-ray")
     assert entries(home, "on-ray") == []
+    # As a command would leave it that was killed.
+    (folder / "checkpoint_manager_snapshot.json").write_text("{}")
     monkeypatch.delenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S")
     # The second node is started again meanwhile, and stays in this folder.
     monkeypatch.chdir(ray_nodes.folder)
@@ -147,7 +149,7 @@ def test_a_run_whose_nodes_are_lost_goes_on_and_ends_as_two_processes_do(
         train = ("--home", home, "train", "--resume", "--name", "on-ray", *ON_RAY, "2")
         resumed = call(*train, "--json")
     assert resumed.code == 0, resumed.err
-    assert "a worker was lost: all of them are started again" in resumed.err
+    assert resumed.err.count("a worker was lost (") == 1
     assert f"step {STEPS} · validation" in resumed.err
     assert_same(home, "on-ray")
     [entry] = entries(home, "on-ray")
@@ -165,14 +167,14 @@ def test_ctrl_c_saves_the_run_and_this_machine_continues_it(
 ) -> None:
     shop = draw_catalogue(tmp_path)
     settings = ("precision=fp32", "log_every=1", "keep_every=2", "validate_every=4")
-    train = ("train", "--size", "tiny", "--steps", "8", *(f"--set={each}" for each in settings))
+    train = ("train", "--size", "tiny", "--steps", "24", *(f"--set={each}" for each in settings))
     assert call("--home", "home", "ingest", shop).code == 0
     shutil.copytree("home", "other")
     folder = tmp_path / "home" / "models" / "joint"
     with when(kept(folder), lambda: os.kill(os.getpid(), signal.SIGINT)):
         stopped = call("--home", "home", *train, "--name", "joint", *ON_RAY, "1", "--json")
     assert stopped.code == 130, stopped.err
-    assert 2 <= stopped.json["steps"] < 8
+    assert 2 <= stopped.json["steps"] < 24
     assert "train --engine ray --workers 1 --resume --name joint" in stopped.err
     resumed = call("--home", "home", "train", "--resume", "--name", "joint", "--json")
     whole = call("--home", "other", *train, "--name", "joint", "--json")
@@ -199,12 +201,19 @@ def test_workers_that_a_cluster_has_no_room_for_are_refused(
     much = call(*words(home, "much"), *ON_RAY, "3")
     assert_fails(much, 2, "--workers 3", "room for 2", "a processor of one node", "2 nodes with 2")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert_fails(call(*words(home, "much"), *ON_RAY, "1"), 2, "room for 0", "2 processors")
+    none = call(*words(home, "much"), *ON_RAY, "1")
+    assert_fails(none, 2, "room for 0", "2 processors", "OMP_NUM_THREADS")
     assert not (home / "models" / "much").exists()
 
 
-def test_options_that_do_not_fit(call: Call, home: Path, tmp_path: Path) -> None:
+def test_options_that_do_not_fit(
+    call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert_fails(call(*words(home, "no"), "--workers", "2"), 2, "--workers 2", "--engine ray")
     (tmp_path / "llm.toml").write_text('model = "m"\nurl = "http://127.0.0.1:9/v1"\n')
     llm = call("--home", home, "train", *ON_RAY, "2", "--llm", "llm.toml")
     assert_fails(llm, 2, "--llm does not fit --engine ray")
+    restarts = call(*words(home, "no"), "--max-restarts", "1")
+    assert_fails(restarts, 2, "--max-restarts 1", "--engine ray")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert_fails(call(*words(home, "no"), *ON_RAY, "2"), 2, "--engine ray", "torchrun")

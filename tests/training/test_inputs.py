@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schema.ontology import Ontology, PropertySpec
-from training.inputs import with_frequent_values
+from training.inputs import share_not_learned, with_frequent_values
 from training.records import Record, TrainingWarning
 
 NUMBERS = tuple(f"m{n}" for n in range(200))
@@ -25,6 +25,7 @@ def test_of_many_values_the_most_frequent_are_learned() -> None:
     assert frequent["serial"] is serial
     assert (frequent["model"].values, frequent["model"].counts) == (("m0", "m1"), (3, 3))
     assert frequent["model"].spellings == {"m1": ("M1",)}
+    assert share_not_learned(ontology, frequent) == {"model": 1 - 6 / 400}
     assert frequent.learned() == ["colour", "model"]
     assert (frequent.categories, frequent.threshold) == ({"Tools": 400}, 0.4)
     (warning,) = said

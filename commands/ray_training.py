@@ -13,21 +13,21 @@ import pickle
 import threading
 import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.base import Context, remarks_as_lines
+from commands.base import Context
 from commands.joint_training import JointTraining
 from commands.progress import TrainingScreen
+from commands.ray_worker import Part, train_as_worker
 from commands.training import Trained, Training
-from kg.model_lock import locked_by_starter, model_lock
+from kg.model_lock import model_lock
 from kg.ray_cluster import Requirement, ray_cluster
 from schema.errors import (
     CatalographError,
     EngineError,
-    LostProcessError,
     TrainingError,
     UsageError,
 )
@@ -44,17 +44,13 @@ from training.ray_workers import (
     LedgerEntry,
     Lost,
     Message,
-    RayProcesses,
-    RayReport,
     Remark,
     Started,
-    counting,
 )
-from training.setup import continued_options, has_begun, model_folder, starting_point
+from training.setup import has_begun, model_folder, starting_point
 
 if TYPE_CHECKING:
     from kg.home import Home
-    from training.config import TrainOptions
     from training.records import Record, ReportCallback
 
 THREADS = 1
@@ -185,9 +181,6 @@ def _threads(home: Home, resumed: Training | None) -> int:
         if start is not None:
             return int(start.about.get("threads", THREADS))
     return THREADS
-
-
-# The command
 
 
 @dataclass
@@ -334,7 +327,7 @@ class _Run:
         # Its type hints are those of its former version.
         api: Any = ray.train
         room = self.room
-        part = _Part(
+        part = Part(
             home=self.home.path,
             store=self.context.store,
             training=self.training,
@@ -345,7 +338,7 @@ class _Run:
         environment = {name: os.environ[name] for name in SPIN_SETTINGS if name in os.environ}
         environment["OMP_NUM_THREADS"] = str(room.threads)
         return TorchTrainer(
-            _train_as_worker,
+            train_as_worker,
             train_loop_config={"part": part},
             torch_config=TorchConfig(timeout_s=int(LONGEST_WAIT.total_seconds())),
             scaling_config=api.ScalingConfig(
@@ -478,101 +471,3 @@ class _Shown:
         self._stack.close()
         self._what = what
         return True
-
-
-# A worker
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What a worker is told.
-
-    Attributes:
-        home: the catalogue's home
-        store: the URL of its store, if one was given
-        training: what is trained
-        requirement: what the worker must have in common with the command
-        mailbox: the actor that it tells of its progress
-        where: the folder in which the command was called, from which paths may start
-    """
-
-    home: Path
-    store: str | None
-    training: Training
-    requirement: Requirement
-    mailbox: Any
-    where: Path
-
-
-def _train_as_worker(config: dict[str, Any]) -> None:
-    """Do a worker's part of a training; Ray calls this in each of them."""
-    import ray
-
-    part: _Part = config["part"]
-    try:
-        _train_part(part)
-    except LostProcessError:
-        # Ray starts all workers again.
-        raise
-    except ConnectionError:
-        raise
-    except CatalographError as error:
-        ray.get(part.mailbox.fail.remote(Failure(str(error), error.exit_code)))
-        raise
-    except (OSError, MemoryError) as error:
-        # A full disk, or a file that may not be read: another start would end in the same way.
-        where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-        reason = getattr(error, "strerror", None) or str(error) or "there is not enough memory"
-        ray.get(part.mailbox.fail.remote(Failure(f"{where}{reason}", TrainingError.exit_code)))
-        raise
-
-
-def _train_part(part: _Part) -> None:
-    from kg.home import Home
-
-    part.requirement.check()
-    if part.where.is_dir():
-        os.chdir(part.where)
-    folder = part.training.folder
-    assert folder is not None
-    processes = RayProcesses.join_workers(part.mailbox)
-    context = _WorkerContext(home_path=str(part.home), store=part.store)
-    context.processes = processes
-    home = Home.open(part.home, store=part.store)
-    report = RayReport(processes, folder)
-    options: TrainOptions = processes.from_first(continued_options(folder, part.training.options))
-    training = replace(part.training, options=options)
-    with locked_by_starter(folder), remarks_as_lines(context):
-        with processes.failing_together():
-            trained = training.run(context, home, processes, _WorkerScreen(processes, report))
-        report.report_to_ray({"steps": trained.result.get("steps", 0)})
-    processes.tell(Ended(trained), wait=True)
-    processes.leave()
-
-
-@dataclass
-class _WorkerContext(Context):
-    """The context of a worker, whose remarks the command prints."""
-
-    processes: RayProcesses | None = None
-
-    def note(self, text: str) -> None:
-        """Let the command print a remark."""
-        if self.processes is not None:
-            self.processes.tell(Remark(text))
-
-
-@dataclass(frozen=True)
-class _WorkerScreen(TrainingScreen):
-    """Lets the command show how far a worker is."""
-
-    processes: RayProcesses
-    report: RayReport
-
-    def display(self, quiet: bool = False) -> AbstractContextManager[ReportCallback]:
-        """Return what tells Ray, and of the first worker the command, of the run's records."""
-        return nullcontext(self.report)
-
-    def bar(self, label: str) -> AbstractContextManager[ProgressCallback]:
-        """Return what tells the command of progress."""
-        return nullcontext(counting(self.processes, label))

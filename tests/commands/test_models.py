@@ -516,7 +516,7 @@ def test_stopped_run_says_how_to_continue(run: Call, monkeypatch: pytest.MonkeyP
         "metrics": {},
         "finished": False,
     }
-    monkeypatch.setattr("training.run.train", lambda *arguments: dict(stopped))
+    monkeypatch.setattr("training.run.train", lambda *arguments, **options: dict(stopped))
     result = run("train", "--preset", "joint", "--json")
     assert result.code == 130
     assert "--resume --name half" in result.err

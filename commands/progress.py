@@ -14,7 +14,7 @@ import click
 
 from commands.base import console
 from schema.files import write_atomically
-from schema.progress import ProgressCallback
+from schema.progress import ProgressCallback, at_intervals
 from schema.terminal import printable, printable_line
 
 if TYPE_CHECKING:
@@ -67,17 +67,12 @@ def bar(label: str, unit: str = "items") -> Iterator[ProgressCallback]:
 
 def _writing_to(path: Path, label: str, unit: str) -> ProgressCallback:
     """Return a callback that writes progress to a file, at most twice a second."""
-    last = 0.0
 
     def write(done: int, total: int) -> None:
-        nonlocal last
-        moment = time.monotonic()
-        if moment - last >= _FILE_SECONDS or done == total:
-            last = moment
-            document = {"label": label, "unit": unit, "done": done, "total": total}
-            write_atomically(path, json.dumps(document))
+        document = {"label": label, "unit": unit, "done": done, "total": total}
+        write_atomically(path, json.dumps(document))
 
-    return write
+    return at_intervals(write, _FILE_SECONDS)
 
 
 @contextmanager

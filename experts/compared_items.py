@@ -92,7 +92,7 @@ def compare(
     texts = TextForms.of(items, CatalogueWords(ontology), properties, rng)
     landmarks = items
     if not is_exact:
-        # Those of identifiers would all be rare.
+        # Rare values come first, and an identifier would make each item as rare as any other.
         learned = learnable(items.known, ontology)
         landmarks = items.select(choose_items(learned, CANDIDATES, rng))
     kernels = _fit_kernels(ontology, items, texts, landmarks, seed)

@@ -23,7 +23,7 @@ from kg.snapshot import GraphSnapshot
 from kg.splits import SPLITS, assign_splits
 from schema.arrays import IntArray, are_in
 from schema.errors import DataError, TrainingError, UsageError
-from schema.ontology import Ontology
+from schema.ontology import Ontology, PropertySpec
 from training.config import Recipe, TrainOptions
 from training.data import ItemRegions, TrainingData, empty_train_split, prepare
 from training.mapped_data import map_data, map_splits, values_seen
@@ -280,12 +280,7 @@ def restricted_ontology(seen: Mapping[str, Mapping[str, int]], edited: Ontology)
                 # Of fewer items its numbers look like too many for classes.
                 restricted = dataclasses.replace(restricted, learn=True)
             specs.append(restricted)
-    return Ontology(
-        specs,
-        categories=edited.categories,
-        described=edited.described,
-        threshold=edited.threshold,
-    )
+    return _with_specs(edited, specs)
 
 
 def with_frequent_values(
@@ -312,6 +307,11 @@ def with_frequent_values(
             spellings = {each: spec.spellings[each] for each in values if each in spec.spellings}
             spec = dataclasses.replace(spec, values=values, counts=counts, spellings=spellings)
         specs.append(spec)
+    return _with_specs(ontology, specs)
+
+
+def _with_specs(ontology: Ontology, specs: Sequence[PropertySpec]) -> Ontology:
+    """Return what a model is told of an ontology, with other properties or values."""
     return Ontology(
         specs,
         categories=ontology.categories,

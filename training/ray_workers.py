@@ -8,13 +8,13 @@ outlives them: records, remarks, entries of the ledger, the result.
 from __future__ import annotations
 
 import pickle
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kg.home import Home
+from schema.progress import ProgressCallback, at_intervals
 from training.processes import Processes
 from training.records import Record, Validated
 
@@ -146,17 +146,6 @@ def last_checkpoint(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def counting(
-    processes: RayProcesses, label: str, seconds: float = 0.5
-) -> Callable[[int, int], None]:
-    """Return a progress callback that tells the command, at most once in so many ``seconds``."""
-    last = 0.0
-
-    def count(done: int, total: int) -> None:
-        nonlocal last
-        moment = time.monotonic()
-        if moment - last >= seconds or done == total:
-            last = moment
-            processes.tell(Counted(label, done, total))
-
-    return count
+def counting(processes: RayProcesses, label: str) -> ProgressCallback:
+    """Return a progress callback that tells the command, at most twice a second."""
+    return at_intervals(lambda done, total: processes.tell(Counted(label, done, total)), 0.5)

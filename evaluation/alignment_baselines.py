@@ -49,8 +49,8 @@ def baseline_scores(
 
 
 def _cosines(corpus: Corpus, pairs: LabelledPairs) -> FloatArray:
-    matrix = corpus.cosines["text words"]
-    product = matrix[pairs.left].multiply(matrix[pairs.right])
+    weights = corpus.cosines["text words"]
+    product = weights.of_rows(pairs.left).multiply(weights.of_rows(pairs.right))
     return np.asarray(product.sum(1), np.float64).ravel()
 
 

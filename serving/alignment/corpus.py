@@ -21,10 +21,11 @@ from serving.alignment.counts import (
     OVERLAPS,
     CountedRecords,
     count_records,
-    with_columns_kept,
+    occurrences,
 )
 from serving.alignment.records import Record, Records, Side
 from serving.alignment.texts import codes, compounds, flat
+from serving.alignment.weights import ROWS_AT_ONCE, Weights
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -53,7 +54,7 @@ class Neighbours:
     ``items`` [R, K] and their ``similarities`` [R, K]. An item of one side has those of the other.
     """
 
-    items: IntArray
+    items: NDArray[np.int32]
     similarities: NDArray[np.float32]
 
     def first(self, count: int) -> Neighbours:
@@ -78,9 +79,9 @@ class OfEach(Generic[Found]):
 class Corpus:
     """N items, of which any two can be compared.
 
-    ``cosines`` are TF-IDF matrices [N, F] of unit length by name; ``overlaps`` are matrices [N, F]
-    with the inverse document frequency ln((1 + N) / n) of every feature that an item has, of which
-    n items have one. What is ``kept`` of items need not be counted again, and changes nothing.
+    ``cosines`` are TF-IDF [N, F] of unit length by name; ``overlaps`` are the inverse document
+    frequency [N, F], ln((1 + N) / n), of every feature that an item has, of which n items have one.
+    What is ``kept`` of items need not be counted again, and changes nothing.
     """
 
     def __init__(self, records: Records, kept: CountedRecords | None = None) -> None:
@@ -92,7 +93,8 @@ class Corpus:
         self.flat_texts = OfEach(self.records, _flat_text)
         self.first_words = OfEach(self.records, _first_word)
         self._kept = kept
-        self._searches: dict[str, _Search] = {}
+        self._found: dict[str, _FoundNeighbours] = {}
+        self._search: _Search | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -102,17 +104,17 @@ class Corpus:
         return count_records(self.records, self._kept).counted
 
     @cached_property
-    def cosines(self) -> Mapping[str, csr_matrix]:
+    def cosines(self) -> Mapping[str, Weights]:
         """TF-IDF of words and of characters, by name."""
         return {kind.name: self._counts.of_kind(kind).tf_idf(kind.min_items) for kind in COSINES}
 
     @cached_property
-    def overlaps(self) -> Mapping[str, csr_matrix]:
+    def overlaps(self) -> Mapping[str, Weights]:
         """Weights of what items have, by name."""
-        return {kind.name: self._counts.of_kind(kind).weights() for kind in OVERLAPS}
+        return {kind.name: self._counts.of_kind(kind).rarities() for kind in OVERLAPS}
 
     @cached_property
-    def beginnings(self) -> csr_matrix:
+    def beginnings(self) -> Weights:
         """TF-IDF [N, F] of the characters that titles begin with."""
         return self._counts.of_kind(BEGINNINGS).tf_idf()
 
@@ -121,10 +123,24 @@ class Corpus:
 
         What was found once is remembered, so that it costs little to ask for a row again.
         """
-        if kind not in self._searches:
-            matrix = self.beginnings if kind == BEGINNINGS.name else self.cosines[kind]
-            self._searches[kind] = _Search(matrix, self.sides)
-        return self._searches[kind].of(np.arange(len(self)) if rows is None else rows)
+        if kind not in self._found:
+            self._found[kind] = _FoundNeighbours(len(self))
+        found = self._found[kind]
+        rows = np.arange(len(self)) if rows is None else rows
+        missing = found.missing(rows)
+        if len(missing):
+            found.add(missing, self._search_by(kind).nearest(missing))
+        if found.is_complete:
+            self._search = None
+        return found.of(rows)
+
+    def _search_by(self, kind: str) -> _Search:
+        if self._search is None or self._search.kind != kind:
+            # One at a time: that by the n-grams of texts takes as much memory as what is counted.
+            self._search = None
+            weights = self.beginnings if kind == BEGINNINGS.name else self.cosines[kind]
+            self._search = _Search(kind, _without_frequent(weights), self.sides)
+        return self._search
 
 
 def _title_codes(record: Record) -> frozenset[str]:
@@ -144,38 +160,72 @@ def _first_word(record: Record) -> str:
     return next(iter(compounds(record.title.casefold())), "")
 
 
-class _Search:
-    """Finds the nearest items of the rows that are asked for, and remembers them."""
+class _FoundNeighbours:
+    """Remembers the neighbours of those of N items for which they were searched."""
 
-    def __init__(self, matrix: csr_matrix, sides: NDArray[np.int8]) -> None:
-        self._matrix = _without_frequent(matrix)
+    def __init__(self, items: int) -> None:
+        self._place = np.full(items, -1)
+        self._found = _no_neighbours(0)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether those of all items are known."""
+        return len(self._found.items) == len(self._place)
+
+    def missing(self, rows: IntArray) -> IntArray:
+        """Return those of rows [R] of which they are not known, in order and each once."""
+        is_missing: BoolArray = np.zeros(len(self._place), bool)
+        is_missing[rows] = True
+        is_missing &= self._place < 0
+        return np.flatnonzero(is_missing)
+
+    def add(self, rows: IntArray, found: Neighbours) -> None:
+        """Remember those of rows [R], which were missing."""
+        self._place[rows] = len(self._found.items) + np.arange(len(rows))
+        if not len(self._found.items):
+            self._found = found
+            return
+        self._found = Neighbours(
+            np.concatenate([self._found.items, found.items]),
+            np.concatenate([self._found.similarities, found.similarities]),
+        )
+
+    def of(self, rows: IntArray) -> Neighbours:
+        """Return those of rows [R], which are known."""
+        places = self._place[rows]
+        return Neighbours(self._found.items[places], self._found.similarities[places])
+
+
+def _no_neighbours(rows: int) -> Neighbours:
+    return Neighbours(
+        np.full((rows, RETURNED), -1, np.int32), np.zeros((rows, RETURNED), np.float32)
+    )
+
+
+class _Search:
+    """Finds the nearest items of any rows by weights [N, F] of one ``kind``."""
+
+    def __init__(self, kind: str, matrix: csr_matrix, sides: NDArray[np.int8]) -> None:
+        self.kind = kind
+        self._matrix = matrix
         self._sides = sides
         self._threads = usable_cores()
         # By side, those that an item of it is compared with, and their matrix on end [F, N'].
         self._others: dict[Side, tuple[IntArray, csr_matrix]] = {}
-        self._place = np.full(len(sides), -1)
-        self._items = np.zeros((0, RETURNED), np.int32)
-        self._similarities = np.zeros((0, RETURNED), np.float32)
 
-    def of(self, rows: IntArray) -> Neighbours:
+    def nearest(self, rows: IntArray) -> Neighbours:
         """Return the neighbours of rows [R]."""
-        is_missing: BoolArray = np.zeros(len(self._sides), bool)
-        is_missing[rows] = True
-        is_missing &= self._place < 0
-        missing = np.flatnonzero(is_missing)
-        if len(missing):
-            items, similarities = self._search(missing)
-            self._place[missing] = len(self._items) + np.arange(len(missing))
-            self._items = np.concatenate([self._items, items])
-            self._similarities = np.concatenate([self._similarities, similarities])
-        places = self._place[rows]
-        return Neighbours(self._items[places].astype(np.int64), self._similarities[places])
+        found = _no_neighbours(len(rows))
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            self._fill(rows[part], found.items[part], found.similarities[part])
+        return found
 
-    def _search(self, rows: IntArray) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def _fill(
+        self, rows: IntArray, items: NDArray[np.int32], similarities: NDArray[np.float32]
+    ) -> None:
         from sparse_dot_topn import sp_matmul_topn
 
-        items = np.full((len(rows), RETURNED), -1, np.int32)
-        similarities = np.zeros((len(rows), RETURNED), np.float32)
         for side in Side:
             own = np.flatnonzero(self._sides[rows] == side)
             if not len(own):
@@ -199,7 +249,6 @@ class _Search:
             is_near = rank < RETURNED
             items[source[is_near], rank[is_near]] = found[is_near]
             similarities[source[is_near], rank[is_near]] = cosine[is_near]
-        return items, similarities
 
     def _compared(self, side: Side) -> tuple[IntArray, csr_matrix]:
         if side not in self._others:
@@ -212,8 +261,7 @@ class _Search:
         return self._others[side]
 
 
-def _without_frequent(matrix: csr_matrix) -> csr_matrix:
-    frequencies = np.bincount(matrix.indices, minlength=matrix.shape[1])
-    limit = min(MAX_FREQUENT, max(MIN_FREQUENT, MAX_DOCUMENT_SHARE * matrix.shape[0]))
-    kept = frequencies <= limit
-    return matrix if kept.all() else with_columns_kept(matrix, kept)
+def _without_frequent(weights: Weights) -> csr_matrix:
+    limit = min(MAX_FREQUENT, max(MIN_FREQUENT, MAX_DOCUMENT_SHARE * weights.counts.shape[0]))
+    is_rare = occurrences(weights.counts) <= limit
+    return weights.with_features(is_rare & (weights.of_features > 0))

@@ -20,16 +20,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.arrays import BoolArray, IntArray
+from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.progress import ProgressCallback, no_progress
 from serving.alignment.records import Record
 from serving.alignment.texts import beginning, codes, compounds, numbers, trigrams
+from serving.alignment.weights import Weights
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 AT_ONCE = 2000
 """Items whose features are counted together."""
+ENTRIES_AT_ONCE = 1 << 24
+"""Entries of a matrix that are looked at together where all are."""
 DIGEST_BYTES = 16
 Digests = NDArray[np.bytes_]
 """Digests of records: sorted like numbers, and compared whole."""
@@ -97,7 +100,8 @@ KINDS = (*COSINES, BEGINNINGS, *OVERLAPS)
 class Counts:
     """How often each of N items has each of F features: ``matrix`` [N, F].
 
-    ``features`` [F] are their hashes, in order.
+    ``features`` [F] are their hashes, in order. Counts are stored in the smallest unsigned integers
+    that hold them, which are bytes for all but very long texts.
     """
 
     features: NDArray[np.uint64]
@@ -109,12 +113,12 @@ class Counts:
         from scipy.sparse import csr_matrix
         from sklearn.feature_extraction.text import CountVectorizer
 
-        counter = CountVectorizer(dtype=np.float32, **options)
+        counter = CountVectorizer(dtype=np.int64, **options)
         try:
             matrix = counter.fit_transform(texts)
         except ValueError:
             # There is no word at all.
-            return cls(np.zeros(0, np.uint64), csr_matrix((len(texts), 0), dtype=np.float32))
+            return cls(np.zeros(0, np.uint64), csr_matrix((len(texts), 0), dtype=np.uint8))
         hashes = np.array([_hashed(name) for name in counter.get_feature_names_out()], np.uint64)
         features, columns = np.unique(hashes, return_inverse=True)
         return cls(features, _with_columns(matrix.tocsr(), columns, len(features)))
@@ -125,43 +129,63 @@ class Counts:
 
     def items_with(self) -> IntArray:
         """Return how many items have each feature [F]."""
-        return np.bincount(self.matrix.indices, minlength=len(self.features)).astype(np.int64)
+        return occurrences(self.matrix)
 
     def without_unused(self) -> Counts:
         """Leave out the features that no item has."""
         used = self.items_with() > 0
+        if used.all():
+            return self
         return Counts(self.features[used], with_columns_kept(self.matrix, used))
 
-    def tf_idf(self, min_items: int = 1) -> csr_matrix:
-        """Return TF-IDF of unit length [N, F']; features of fewer than ``min_items`` are left out.
+    def tf_idf(self, min_items: int = 1) -> Weights:
+        """Return TF-IDF of unit length; features of fewer than ``min_items`` have the weight 0.
 
         An item's weight of a feature is (1 + ln count) (1 + ln((1 + N) / (1 + n))) before it is
         brought to unit length, if n of the N items have the feature.
         """
-        from sklearn.feature_extraction.text import TfidfTransformer
-
-        kept = self.items_with() >= max(1, min_items)
-        if not kept.any():
-            return _nothing(self.matrix.shape[0])
-        matrix = with_columns_kept(self.matrix, kept)
-        return TfidfTransformer(sublinear_tf=True).fit_transform(matrix).tocsr()
-
-    def weights(self) -> csr_matrix:
-        """Return ln((1 + N) / n) of each feature that an item has, of which n items have one."""
         frequencies = self.items_with()
-        kept = frequencies > 0
-        if not kept.any():
-            return _nothing(self.matrix.shape[0])
-        matrix = with_columns_kept(self.matrix, kept)
-        rarity = np.log((1 + matrix.shape[0]) / frequencies[kept]).astype(np.float32)
-        matrix.data = rarity[matrix.indices]
-        return matrix
+        items = np.float32(1 + self.matrix.shape[0])
+        rarity = 1 + np.log(items / (1 + frequencies.astype(np.float32)))
+        return self._weights(np.where(frequencies >= min_items, rarity, 0), is_tf_idf=True)
+
+    def rarities(self) -> Weights:
+        """Return ln((1 + N) / n) of each feature that an item has, of which n items have one."""
+        items = 1 + self.matrix.shape[0]
+        rarity = np.log(items / np.maximum(1, self.items_with()))
+        return self._weights(rarity, is_tf_idf=False)
+
+    def _weights(self, of_features: FloatArray, *, is_tf_idf: bool) -> Weights:
+        matrix = self.matrix
+        if not len(of_features):
+            # A column that no item has, since there is no greatest one of none.
+            matrix = csr_of(matrix.data, matrix.indices, matrix.indptr, 1)
+            of_features = np.zeros(1)
+        return Weights(matrix, of_features.astype(np.float32), is_tf_idf)
 
 
-def _nothing(items: int) -> csr_matrix:
+def occurrences(matrix: csr_matrix) -> IntArray:
+    """Return how many rows of a matrix [N, F] have each column [F]."""
+    found = np.zeros(matrix.shape[1], np.int64)
+    # In parts, since bincount makes a copy of what it counts with 64 bits for each.
+    for start in range(0, len(matrix.indices), ENTRIES_AT_ONCE):
+        part = matrix.indices[start : start + ENTRIES_AT_ONCE]
+        found += np.bincount(part, minlength=len(found))
+    return found
+
+
+def csr_of(
+    data: NDArray[np.generic], indices: IntArray, indptr: IntArray, width: int
+) -> csr_matrix:
+    """Return a matrix [N, F] of ``width`` F from its arrays, which are not copied."""
     from scipy.sparse import csr_matrix
 
-    return csr_matrix((items, 1), dtype=np.float32)
+    return csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, width), copy=False)
+
+
+def compact(counts: NDArray[np.generic]) -> NDArray[np.unsignedinteger]:
+    """Return counts in the smallest unsigned integers that hold all of them."""
+    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
 
 
 def _hashed(feature: str) -> int:
@@ -171,11 +195,10 @@ def _hashed(feature: str) -> int:
 
 def _with_columns(matrix: csr_matrix, columns: IntArray, width: int) -> csr_matrix:
     """Return a matrix whose columns stand at the places ``columns`` [F] of ``width``."""
-    from scipy.sparse import csr_matrix
 
-    indices = columns.astype(np.int32)[matrix.indices]
-    found = csr_matrix((matrix.data, indices, matrix.indptr), shape=(matrix.shape[0], width))
+    found = csr_of(matrix.data, columns.astype(np.int32)[matrix.indices], matrix.indptr, width)
     found.sum_duplicates()
+    found.data = compact(found.data)
     return found
 
 
@@ -199,21 +222,20 @@ def with_columns_kept(matrix: csr_matrix, kept: BoolArray) -> csr_matrix:
 
 def stacked(parts: Sequence[Counts]) -> Counts:
     """Return the counts of the items of all parts, one part after the other."""
-    from scipy.sparse import csr_matrix, vstack
-
     features = np.unique(np.concatenate([part.features for part in parts]))
-    placed = []
-    for part in parts:
+    matrices = [part.matrix for part in parts]
+    entries = np.cumsum([0, *(matrix.nnz for matrix in matrices)])
+    # The result is filled in place: to join parts of it would take twice its memory.
+    data = np.empty(entries[-1], np.result_type(*(matrix.data for matrix in matrices)))
+    indices = np.empty(entries[-1], np.int32)
+    indptr = [np.zeros(1, np.int64)]
+    for part, start, end in zip(parts, entries, entries[1:], strict=False):
         columns = np.searchsorted(features, part.features).astype(np.int32)
-        matrix = part.matrix
+        data[start:end] = part.matrix.data
         # Both are in the order of the hashes, so that the columns of a row remain in order.
-        placed.append(
-            csr_matrix(
-                (matrix.data, columns[matrix.indices], matrix.indptr),
-                shape=(matrix.shape[0], len(features)),
-            )
-        )
-    return Counts(features, vstack(placed, format="csr"))
+        indices[start:end] = columns[part.matrix.indices]
+        indptr.append(start + part.matrix.indptr[1:].astype(np.int64))
+    return Counts(features, csr_of(data, indices, np.concatenate(indptr), len(features)))
 
 
 def digests_of(records: Sequence[Record]) -> Digests:
@@ -243,7 +265,12 @@ class CountedRecords:
             for found, kind in zip(parts, KINDS, strict=True):
                 found.append(Counts.of(texts[kind.source], kind.options))
             progress(start + len(part), len(records))
-        return cls(digests_of(records), tuple(map(stacked, parts)))
+        kinds = []
+        for found in parts:
+            kinds.append(stacked(found))
+            # Else all are held twice in the end.
+            found.clear()
+        return cls(digests_of(records), tuple(kinds))
 
     def of_kind(self, kind: Kind) -> Counts:
         """Return the counts of one of the KINDS."""
@@ -281,12 +308,19 @@ def count_records(
     missing = np.flatnonzero(~np.isin(digests, kept.digests))
     if not len(missing) and np.array_equal(digests, kept.digests):
         return Counting(kept, 0)
+    if not len(missing):
+        rows = _places(kept.digests, digests)
+        return Counting(CountedRecords(digests, kept.of_rows(rows).kinds), 0)
     new = CountedRecords.of([records[row] for row in missing.tolist()], progress)
-    known = np.concatenate([kept.digests, new.digests])
-    order = np.argsort(known, kind="stable")
-    rows = order[np.searchsorted(known[order], digests)]
+    rows = _places(np.concatenate([kept.digests, new.digests]), digests)
     kinds = tuple(
         stacked([ours, theirs]).of_rows(rows)
         for ours, theirs in zip(kept.kinds, new.kinds, strict=True)
     )
     return Counting(CountedRecords(digests, kinds), len(missing))
+
+
+def _places(known: Digests, digests: Digests) -> IntArray:
+    """Return where the first of each of N digests is among the known ones, which have them all."""
+    order = np.argsort(known, kind="stable")
+    return order[np.searchsorted(known[order], digests)]

@@ -111,8 +111,8 @@ def _add_cosines(
     columns: _Columns, corpus: Corpus, left: IntArray, right: IntArray
 ) -> dict[str, FloatColumn]:
     cosines = {}
-    for name, matrix in corpus.cosines.items():
-        product = matrix[left].multiply(matrix[right])
+    for name, weights in corpus.cosines.items():
+        product = weights.of_rows(left).multiply(weights.of_rows(right))
         cosines[name] = np.asarray(product.sum(1), np.float32).ravel()
         columns.add(f"cosine of {name}", cosines[name])
     return cosines
@@ -120,8 +120,8 @@ def _add_cosines(
 
 def _add_overlaps(columns: _Columns, corpus: Corpus, left: IntArray, right: IntArray) -> None:
     """Add how much of what each item has the other has too, and what is rarest in both and one."""
-    for name, matrix in corpus.overlaps.items():
-        ours, theirs = matrix[left], matrix[right]
+    for name, weights in corpus.overlaps.items():
+        ours, theirs = weights.of_rows(left), weights.of_rows(right)
         both = ours.minimum(theirs)
         our_weight, their_weight, shared = (
             np.asarray(each.sum(1), np.float64).ravel() for each in (ours, theirs, both)

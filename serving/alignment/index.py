@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,9 @@ from serving.alignment.counts import (
     CountedRecords,
     Counts,
     Digests,
+    compact,
     count_records,
+    csr_of,
     digests_of,
 )
 from serving.alignment.records import Record
@@ -106,45 +108,47 @@ def _read_counts(path: Path) -> tuple[CountedRecords | None, str]:
 
 
 def _counts_from(arrays: Any, number: int, items: int) -> Counts:
-    from scipy.sparse import csr_matrix
-
     features, counts, indices, indptr = (
         arrays[f"{name}{number}"] for name in ("features", "counts", "indices", "indptr")
     )
-    matrix = csr_matrix(
-        (counts.astype(np.float32), indices, indptr), shape=(items, len(features)), copy=False
-    )
+    if counts.dtype.kind != "u":
+        raise ValueError("its counts are no unsigned integers")
+    if len(indptr) != items + 1:
+        raise ValueError("it has counts of more or fewer items than digests")
+    matrix = csr_of(counts, indices, indptr, len(features))
     matrix.check_format()
-    if len(features) and not (np.diff(features) > 0).all():
+    # Whole numbers of 64 bits without a sign have no negative differences.
+    if not (features[1:] > features[:-1]).all():
         raise ValueError("its features are not in order")
     return Counts(features, matrix)
 
 
 def _store_counts(path: Path, counted: CountedRecords) -> str:
     """Store counts, in the order of their digests; return why they could not be, if so."""
-    _, rows = np.unique(counted.digests, return_index=True)
-    stored = counted.of_rows(rows).without_unused()
-    arrays: dict[str, NDArray[np.generic]] = {
-        "format": np.array(FORMAT),
-        "digests": stored.digests,
-    }
-    for number, counts in enumerate(stored.kinds):
-        matrix = counts.matrix
-        largest = int(matrix.data.max(initial=0))
-        arrays |= {
-            f"features{number}": counts.features,
-            f"counts{number}": matrix.data.astype(np.min_scalar_type(largest)),
-            f"indices{number}": matrix.indices,
-            f"indptr{number}": matrix.indptr,
-        }
-    return _store(path, arrays)
+    return _store(path, _arrays_of(counted))
 
 
-def _store(path: Path, arrays: dict[str, NDArray[np.generic]]) -> str:
+def _arrays_of(counted: CountedRecords) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """Yield what is stored of counts by name, a kind after the other: a copy of all is large."""
+    digests, rows = np.unique(counted.digests, return_index=True)
+    yield "format", np.array(FORMAT)
+    yield "digests", digests
+    for number, kind in enumerate(counted.kinds):
+        counts = kind.of_rows(rows).without_unused()
+        yield f"features{number}", counts.features
+        yield f"counts{number}", compact(counts.matrix.data)
+        yield f"indices{number}", counts.matrix.indices
+        yield f"indptr{number}", counts.matrix.indptr
+
+
+def _store(path: Path, arrays: Iterable[tuple[str, NDArray[np.generic]]]) -> str:
+    """Write arrays as numpy.savez does, each as it comes."""
     try:
         path.parent.mkdir(exist_ok=True)
-        with atomic_file(path) as working:
-            np.savez(working, **arrays)  # type: ignore[arg-type]
+        with atomic_file(path) as working, zipfile.ZipFile(working, "w") as archive:
+            for name, array in arrays:
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, array, allow_pickle=False)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         return f"{path} cannot be written ({reason}), so that the next call counts all items again"
@@ -187,4 +191,4 @@ def remember_alignment(home: Home, records: Sequence[Record], model: str) -> str
     digests = np.unique(digests_of(records)).astype(f"S{DIGEST_BYTES}")
     about = json.dumps({"time": now(), "model": model})
     path = home.path / FOLDER / ALIGNED
-    return _store(path, {"digests": digests, "about": np.array(about)})
+    return _store(path, [("digests", digests), ("about", np.array(about))])

@@ -40,7 +40,7 @@ def test_a_pair_is_near_by_one_and_not_far_by_the_other(monkeypatch: pytest.Monk
     records = [Record(str(number), title) for number, title in enumerate(titles)]
     corpus = Corpus(joined(records[:25], records[25:]))
     found = candidate_pairs(corpus, ("title n-grams",), nearest=3)
-    matrix = corpus.cosines["title n-grams"]
+    matrix = corpus.cosines["title n-grams"].whole()
     cosines = (matrix[:25] @ matrix[25:].T).toarray()
     # No two are equally near to a third.
     assert all(len(set(row.tolist())) == len(row) for row in (*cosines, *cosines.T))

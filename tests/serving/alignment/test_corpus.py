@@ -41,7 +41,7 @@ def test_items_of_either_side_have_all_others_as_neighbours_and_not_themselves()
     rows = np.arange(len(records))[:, None]
     assert not (neighbours.items == rows).any()
     # The same as by comparing all items with each other.
-    matrix = corpus.cosines["title words"]
+    matrix = corpus.cosines["title words"].whole()
     every = (matrix @ matrix.T).toarray()
     np.fill_diagonal(every, -1)
     expected = np.sort(every, axis=1)[:, ::-1][:, :-1]
@@ -60,7 +60,8 @@ def test_items_of_either_side_have_all_others_as_neighbours_and_not_themselves()
 def test_any_titles_can_be_compared(titles: list[str]) -> None:
     records = tuple(Record(str(number), title) for number, title in enumerate(titles))
     corpus = Corpus(Records(records, (Side.EITHER,) * len(records)))
-    for matrix in (*corpus.cosines.values(), *corpus.overlaps.values()):
+    for weights in (*corpus.cosines.values(), *corpus.overlaps.values()):
+        matrix = weights.whole()
         assert matrix.shape[0] == len(titles)
         assert np.isfinite(matrix.data).all()
     assert corpus.neighbours("title n-grams").items.shape[0] == len(titles)

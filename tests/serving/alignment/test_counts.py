@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import random as random_matrix
@@ -41,14 +42,14 @@ def test_weights_are_those_of_the_formulas() -> None:
     rare, common = 1 + math.log(4 / 2), 1 + math.log(4 / 3)
     red, kettle = (1 + math.log(2)) * common, rare
     length = math.hypot(red, kettle)
-    first = np.sort(counts.tf_idf()[0].toarray().ravel())
+    first = np.sort(counts.tf_idf().whole()[0].toarray().ravel())
     assert np.allclose(first, [0, *sorted((red / length, kettle / length))])
-    assert np.allclose(np.sort(counts.weights()[0].toarray().ravel()), [0, *np.log([4 / 2, 4 / 1])])
+    rarest = np.sort(counts.rarities().whole()[0].toarray().ravel())
+    assert np.allclose(rarest, [0, *np.log([4 / 2, 4 / 1])])
     # Only "red" and "lamp" are of two items.
-    assert counts.tf_idf(2).shape == (3, 2)
-    assert np.allclose(counts.tf_idf(2)[0].sum(), 1)
-    assert counts.tf_idf(4).shape == (3, 1)
-    assert counts.tf_idf(4).nnz == 0
+    assert np.count_nonzero(counts.tf_idf(2).of_features) == 2
+    assert np.sort(counts.tf_idf(2).whole()[0].toarray().ravel()).tolist() == [0, 0, 1]
+    assert not counts.tf_idf(4).whole().toarray().any()
 
 
 def test_cosines_are_those_of_scikit_learn() -> None:
@@ -59,10 +60,26 @@ def test_cosines_are_those_of_scikit_learn() -> None:
         texts = [kind.source.of(record) for record in records]
         peer = TfidfVectorizer(sublinear_tf=True, min_df=kind.min_items, **kind.options)
         expected = peer.fit_transform(texts)
-        found = counted.of_kind(kind).tf_idf(kind.min_items)
+        found = counted.of_kind(kind).tf_idf(kind.min_items).whole()
         assert np.allclose(
             (found @ found.T).toarray(), (expected @ expected.T).toarray(), atol=1e-5
         )
+
+
+def test_counts_are_bytes_unless_a_text_has_a_word_more_often() -> None:
+    options = KINDS[0].options
+    few, many = (Counts.of(["lamp " * count], options) for count in (255, 256))
+    assert (few.matrix.dtype, many.matrix.dtype) == (np.uint8, np.uint16)
+    both = stacked([few, many])
+    assert both.matrix.data.tolist() == [255, 256]
+    assert Counts.of([""], options).matrix.dtype == np.uint8
+
+
+def test_features_of_one_hash_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.alignment.counts._hashed", lambda feature: len(feature))
+    counts = Counts.of([" ".join(["ab"] * 200 + ["cd"] * 100 + ["e"])], KINDS[0].options)
+    assert counts.features.tolist() == [1, 2]
+    assert counts.matrix.data.tolist() == [1, 300]
 
 
 def test_overlaps_count_a_feature_once_for_each_item() -> None:
@@ -88,8 +105,8 @@ def test_what_is_kept_changes_nothing(
     assert_same(found.counted.without_unused(), CountedRecords.of(records))
     for ours, theirs in zip(found.counted.kinds, CountedRecords.of(records).kinds, strict=True):
         # Bit for bit, although the kept ones have features that no record has any more.
-        assert np.array_equal(ours.tf_idf().data, theirs.tf_idf().data)
-        assert np.array_equal(ours.weights().data, theirs.weights().data)
+        assert np.array_equal(ours.tf_idf().whole().data, theirs.tf_idf().whole().data)
+        assert np.array_equal(ours.rarities().whole().data, theirs.rarities().whole().data)
 
 
 def test_a_record_that_says_something_else_is_counted_again() -> None:

@@ -39,11 +39,11 @@ from kg.home import Home
 from serving.alignment.index import counts_of_home
 from serving.alignment.records import Record
 
-def cut(path, **arrays):
-    Path(path).write_bytes(b"half")
+def cut(stream, array, **options):
+    stream.write(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
 
-np.savez = cut
+np.lib.format.write_array = cut
 counts_of_home(Home.open(Path(sys.argv[1])), [Record("new", "another lamp")])
 """
 TITLES = st.sampled_from(["a red kettle", "kettle x-100", "blue lamp", "lamp 12.5", ""])

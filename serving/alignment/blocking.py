@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schema.arrays import IntArray
 from serving.alignment.corpus import NEIGHBOURS, Corpus
@@ -56,7 +57,7 @@ def _smaller_side(corpus: Corpus) -> IntArray:
 def _pairs_of(corpus: Corpus, kind: str, nearest: int, begun: IntArray) -> IntArray:
     """Return the pairs [M, 2] of the rows at which the search begins with their partners."""
     there = corpus.neighbours(kind, begun).items
-    partners = np.unique(there[there >= 0])
+    partners = np.unique(there[there >= 0]).astype(np.int64)
     back = corpus.neighbours(kind, partners).items
     found = [np.zeros((0, 2), np.int64)]
     for start in range(0, len(begun), ROWS_AT_ONCE):
@@ -66,7 +67,11 @@ def _pairs_of(corpus: Corpus, kind: str, nearest: int, begun: IntArray) -> IntAr
 
 
 def _mutual(
-    rows: IntArray, items: IntArray, partners: IntArray, back: IntArray, nearest: int
+    rows: IntArray,
+    items: NDArray[np.int32],
+    partners: IntArray,
+    back: NDArray[np.int32],
+    nearest: int,
 ) -> IntArray:
     """Return the pairs [M, 2] of rows [R] and neighbours of theirs that have them in turn.
 

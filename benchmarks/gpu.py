@@ -3,13 +3,16 @@
     python benchmarks/gpu.py prepare FOLDER [--steps mbsd:base:256:mlm+mpm joint:base:64 ...]
     python benchmarks/gpu.py check FOLDER [--steps ...]
     python benchmarks/gpu.py measure FOLDER [--steps ...] [--modes never layers step] [--out FILE]
+    python benchmarks/gpu.py shard FOLDER [--steps ...] [--out FILE]
 
 ``prepare`` makes the batches on any machine, the others read them on one with a GPU. A step is
-PRESET:SIZE:BATCH[:TERMS]; without terms it has all objectives of the preset. ``check`` compares
-losses and gradients of the CPU in single precision with those of the card. Each mode of
-``--set compile`` is measured in the same run: the median time of a step, its share of the card's
-own measured rate of bf16 matrix products (MFU), peak memory, how often the program waits for the
-card, and how many kernels it launches.
+PRESET:SIZE:BATCH[:TERMS]; without terms it has all objectives of the preset. With
+PRESET+minilm-frozen or PRESET+minilm-tuned a text model of MiniLM's shape reads the texts.
+``check`` compares losses and gradients of the CPU in single precision with those of the card. Each
+mode of ``--set compile`` is measured in the same run: the median time of a step, its share of the
+card's own measured rate of bf16 matrix products (MFU), peak memory, how often the program waits for
+the card, and how many kernels it launches. ``shard`` compares losses, time and memory of steps of a
+whole model with those of one that FSDP2 shards over a single process, by NCCL.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import dataclasses
 import json
 import statistics
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -30,7 +34,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.card import matrix_rate
@@ -40,6 +43,8 @@ from training.compilation import compile_objective
 from training.gradient import autocast
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, build_optimizer, step_if_finite
+from training.processes import Processes
+from training.sharding import clip_gradients, shard
 
 STEPS = (
     "mbsd:base:64:mlm+mpm",
@@ -50,6 +55,7 @@ STEPS = (
     "joint:base:64",
     "joint:base:256",
 )
+DEVICE = torch.device("cuda")
 BATCHES = 4
 WARM_UP = 4
 MEASURED = 12
@@ -71,29 +77,36 @@ def prepare(folder: Path, names: list[str]) -> None:
 class TrainingStep:
     """A whole training step but for the loading of its batch."""
 
-    def __init__(self, made: MadeSteps, mode: str, device: torch.device) -> None:
+    def __init__(
+        self, made: MadeSteps, mode: str, device: torch.device, sharded: bool = False
+    ) -> None:
         self.made = made
         self.device = device
+        self.sharded = sharded
         self.objective: JointObjective = made.objective().to(device).train()
+        if sharded:
+            shard(self.objective)
         compile_objective(self.objective, mode, device)
         self.optimizer = build_optimizer(self.objective, made.recipe)
         self.average = AveragedWeights(self.objective, made.recipe.ema)
         self.batches = [batch.to(device) for batch in made.batches]
 
-    def backward(self, batch: StepBatch) -> None:
-        """Run forward and backward."""
+    def backward(self, batch: StepBatch) -> Tensor:
+        """Run forward and backward; return the loss."""
         with autocast(self.made.recipe, self.device):
-            losses = self.objective(batch)
-        losses.total.backward()
+            losses: Tensor = self.objective(batch).total
+        losses.backward()
+        return losses.detach()
 
-    def __call__(self, number: int) -> None:
-        """Run the step of the given number."""
-        self.backward(self.batches[number % len(self.batches)])
+    def __call__(self, number: int) -> Tensor:
+        """Run the step of the given number; return its loss."""
+        loss = self.backward(self.batches[number % len(self.batches)])
         clip = self.made.recipe.clip or float("inf")
-        norm = clip_grad_norm_(self.objective.parameters(), clip)
-        step_if_finite(self.optimizer, norm, self.made.recipe.learning_rate)
+        norm = clip_gradients(self.objective.parameters(), clip, Processes())
+        step_if_finite(self.optimizer, norm, self.made.recipe.learning_rate, self.sharded)
         self.optimizer.zero_grad(set_to_none=True)
         self.average.update(self.objective, number)
+        return loss
 
     def tokens(self) -> float:
         """Return the mean number of word pieces and patches of a batch's items and pairs."""
@@ -120,7 +133,7 @@ def check(made: MadeSteps, modes: list[str]) -> dict[str, Any]:
     for precision in ("fp32", "bf16"):
         for mode in modes:
             torch._dynamo.reset()
-            other = _loss_and_gradient(made, mode, torch.device("cuda"), precision)
+            other = _loss_and_gradient(made, mode, DEVICE, precision)
             differences[f"{precision} {mode}"] = {
                 "loss": round(abs(other[0] - loss) / loss, 6),
                 "gradient": round(float((other[1] - gradient).norm() / gradient.norm()), 6),
@@ -146,9 +159,8 @@ def _loss_and_gradient(
 
 def measure(made: MadeSteps, mode: str, rate: float) -> dict[str, Any]:
     """Return the figures of one step in one mode; ``rate`` is that of matrix products."""
-    device = torch.device("cuda")
     torch.cuda.reset_peak_memory_stats()
-    step = TrainingStep(made, mode, device)
+    step = TrainingStep(made, mode, DEVICE)
     began = time.perf_counter()
     for number in range(WARM_UP):
         step(number)
@@ -182,7 +194,52 @@ def measure(made: MadeSteps, mode: str, rate: float) -> dict[str, Any]:
     return figures
 
 
-def count_waits(step: Callable[[int], None]) -> dict[str, Any]:
+def compare_sharded(made: MadeSteps, device: torch.device) -> dict[str, Any]:
+    """Return losses, median time and memory of steps of a whole and of a sharded model.
+
+    Without dropout, in single precision. Both have the whole model in one process: what is measured
+    is that it works, and what it costs beside the exchange.
+    """
+    made = dataclasses.replace(made, recipe=dataclasses.replace(made.recipe, precision="fp32"))
+    found: dict[str, Any] = {}
+    for name, sharded in (("whole", False), ("sharded", True)):
+        step = TrainingStep(made, "never", device, sharded)
+        step.objective.eval()
+        losses = []
+        times = []
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        for number in range(MEASURED):
+            began = time.perf_counter()
+            # Reading the loss waits for the card.
+            losses.append(float(step(number)))
+            times.append(time.perf_counter() - began)
+        found[name] = {"losses": losses, "ms": round(1e3 * statistics.median(times), 2)}
+        if device.type == "cuda":
+            found[name]["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
+    pairs = zip(found["whole"]["losses"], found["sharded"]["losses"], strict=True)
+    found["largest_relative_difference"] = max(abs(a - b) / abs(a) for a, b in pairs)
+    return found
+
+
+def shard_steps(args: argparse.Namespace) -> None:
+    """Compare whole and sharded models of all steps, in a process group of one process."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rows: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        store = f"file://{Path(folder) / 'store'}"
+        torch.distributed.init_process_group(backend, init_method=store, rank=0, world_size=1)
+        for name in args.steps:
+            made = load_steps(args.folder / f"{name.replace(':', '_')}.steps")
+            rows[name] = compare_sharded(made, device)
+            print(name, json.dumps(rows[name]), flush=True)
+            if args.out is not None:
+                args.out.write_text(json.dumps(rows, indent=1) + "\n")
+        torch.distributed.destroy_process_group()
+
+
+def count_waits(step: Callable[[int], Any]) -> dict[str, Any]:
     """Return how often a step waits for the card, where, and how many kernels it launches."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -214,7 +271,7 @@ def count_waits(step: Callable[[int], None]) -> dict[str, Any]:
 def main() -> None:
     """Prepare batches, or measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("command", choices=["prepare", "check", "measure"])
+    parser.add_argument("command", choices=["prepare", "check", "measure", "shard"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", nargs="+", default=list(STEPS))
     parser.add_argument("--modes", nargs="+", default=["never", "layers", "step"])
@@ -223,13 +280,19 @@ def main() -> None:
     if args.command == "prepare":
         prepare(args.folder, args.steps)
         return
+    if args.command == "shard":
+        shard_steps(args)
+        return
     if args.command == "check":
+        checked: dict[str, Any] = {}
         for name in args.steps:
             made = load_steps(args.folder / f"{name.replace(':', '_')}.steps")
-            found = check(made, args.modes)
-            print(name, json.dumps(found), flush=True)
+            checked[name] = check(made, args.modes)
+            print(name, json.dumps(checked[name]), flush=True)
+            if args.out is not None:
+                args.out.write_text(json.dumps(checked, indent=1) + "\n")
         return
-    rate = matrix_rate(torch.device("cuda"))
+    rate = matrix_rate(DEVICE)
     card = torch.cuda.get_device_name()
     rows: dict[str, Any] = {"card": card, "matrix_tflops": round(rate / 1e12), "steps": {}}
     print(card, f"{rate / 1e12:.0f} TFLOP/s", flush=True)

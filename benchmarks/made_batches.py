@@ -10,10 +10,12 @@ import dataclasses
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from encoders.text_model import TextModelSettings
 from encoders.tokenizer import CatalogTokenizer
 from fusion.build import build_model
 from fusion.config import ModelConfig
@@ -35,6 +37,7 @@ ITEMS = 4096
 PROPERTIES = 12
 STATEMENTS = 8
 WORDS = 6000
+MINILM_PIECES = 30_522
 
 
 @dataclass(frozen=True)
@@ -122,14 +125,36 @@ class MadeCatalogue:
         return QueryPairBuilder(data, log, terms, self.tokenizer, config, 0.5)
 
 
+def minilm(vocab_size: int, tiny: bool = False) -> str:
+    """Return the settings of a text model with the shape of all-MiniLM-L6-v2, as JSON."""
+    from transformers import BertConfig, BertModel
+
+    sizes: dict[str, Any] = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
+    if tiny:
+        sizes = {"hidden_size": 48, "num_hidden_layers": 2, "intermediate_size": 96}
+    config = BertConfig(vocab_size=vocab_size, num_attention_heads=12, **sizes)
+    model: Any = BertModel(config)
+    return TextModelSettings.of(model.eval()).to_json()
+
+
 def make_steps(name: str, size: str, batch_size: int, count: int, stage: str = "") -> MadeSteps:
     """Make ``count`` batches of a preset, of all objectives together or those of ``stage``.
 
-    ``stage`` are names of objectives joined by ``+``.
+    ``stage`` are names of objectives joined by ``+``. With ``PRESET+minilm-frozen`` or ``-tuned``,
+    a text model of MiniLM's shape reads the texts; it has as many pieces as the made words give,
+    which are fewer than MiniLM's 30,522.
     """
+    name, _, reader = name.partition("+")
     chosen = preset(name, size)
-    catalogue = MadeCatalogue(chosen.model.vocab_size, chosen.model.max_ngrams)
+    vocab_size = MINILM_PIECES if reader else chosen.model.vocab_size
+    catalogue = MadeCatalogue(vocab_size, chosen.model.max_ngrams)
     config = dataclasses.replace(chosen.model, vocab_size=catalogue.tokenizer.vocab_size)
+    if reader:
+        config = dataclasses.replace(
+            config,
+            text_model=minilm(config.vocab_size, size == "tiny"),
+            frozen_text=reader.endswith("frozen"),
+        )
     recipe = dataclasses.replace(chosen.recipe, batch_size=batch_size)
     weights = {term: weight for term, weight in recipe.weights.items() if weight > 0}
     if stage:

@@ -33,6 +33,8 @@ NEVER_KEPT = ("_name_or_path", "_commit_hash", "auto_map", "dtype", "torch_dtype
 MOST_OF_PADDING = 1e-8
 """Share of the states' squares that may come of padding: rounding is far below."""
 _TRIED = 4
+UNREAD = "sdpa_unread"
+"""transformers' name for its own ``sdpa`` attention with the masks of :func:`_unread_mask`."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class TextModelSettings:
         config = CONFIG_MAPPING[self.config["model_type"]].from_dict(dict(self.config))
         from_config: Any = AutoModel.from_config
         model = from_config(config, trust_remote_code=False, dtype=torch.float32)
-        return without_pooler(text_part(model))
+        return with_unread_masks(without_pooler(text_part(model)))
 
 
 class PretrainedTextModel(TitleEncoder):
@@ -225,6 +227,36 @@ def without_pooler(model: Any) -> Any:
     if isinstance(getattr(model, "pooler", None), nn.Module):
         model.pooler = nn.Identity()
     return model
+
+
+def with_unread_masks(model: Any) -> Any:
+    """Return a model that does not look whether its masks hide anything, except on a CPU.
+
+    transformers leaves out a mask that hides nothing. On a GPU the program would wait in every pass
+    for the answer, which is almost always that there is padding. What has attention of its own,
+    such as DeBERTa, is left as it is.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    if model.config._attn_implementation == "sdpa":
+        AttentionInterface.register(UNREAD, sdpa_attention_forward)
+        AttentionMaskInterface.register(UNREAD, _unread_mask)
+        model.config._attn_implementation = UNREAD
+    return model
+
+
+def _unread_mask(*args: Any, **kwargs: Any) -> Any:
+    """Return the mask that transformers makes for ``sdpa``, which it may only leave out on a CPU.
+
+    The arguments are those of transformers' ``sdpa_mask``.
+    """
+    from transformers.masking_utils import sdpa_mask
+
+    mask = kwargs.get("attention_mask")
+    if isinstance(mask, Tensor) and not reads_counts(mask):
+        kwargs |= {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
+    return sdpa_mask(*args, **kwargs)
 
 
 def _states(model: Any, ids: Tensor, mask: Tensor) -> Tensor:

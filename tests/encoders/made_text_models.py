@@ -10,6 +10,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from encoders.text_model import TextModelSettings, text_part
 from encoders.tokenizer import CLIP_BEGIN, CLIP_END
 
 WIDTH = 16
@@ -171,3 +172,10 @@ def write_text_model(folder: Path, kind: str, seed: int = 0) -> Any:
     model.eval().save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     return model
+
+
+def text_model_settings(kind: str, vocab_size: int) -> str:
+    """Return what a network's configuration says of a tiny model of a kind."""
+    make_config, _ = KINDS[kind]
+    model = transformers.AutoModel.from_config(make_config(vocab_size=vocab_size))
+    return TextModelSettings.of(text_part(model.eval())).to_json()

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from tests.encoders.made_text_models import text_model_settings
 from tests.pretend_device import DEVICE, PretendDevice, PretendTensor, move_module
-from tests.training.preset_steps import preset_step
+from tests.training.preset_steps import TOKENIZER, PresetStep, preset_step
 from training.config import Recipe
 from training.optim import AveragedWeights, build_optimizer, step_if_finite
 from training.presets import PRESETS, preset_name
@@ -25,7 +26,20 @@ def without_autocast(monkeypatch):
 @pytest.mark.usefixtures("without_autocast")
 @pytest.mark.parametrize("name", [*NAMES, "k3m+regions", "k3m+two-hops", "joint+two-hops"])
 def test_a_step_copies_its_batch_once_and_never_waits(name):
-    step = preset_step(name)
+    check_never_waits(preset_step(name))
+
+
+@pytest.mark.usefixtures("without_autocast")
+@pytest.mark.parametrize(
+    ("kind", "frozen"), [("bert", True), ("roberta", False), ("clip_text_model", False)]
+)
+def test_nor_does_one_whose_texts_are_read_by_a_pretrained_encoder(kind, frozen):
+    text_model = text_model_settings(kind, TOKENIZER.vocab_size)
+    check_never_waits(preset_step("joint", text_model=text_model, frozen_text=frozen))
+
+
+def check_never_waits(step: PresetStep) -> None:
+    """Check that a step computes on the pretended device what it does on the CPU, unread."""
     expected = step.objective.eval()(step.batch)
     with PretendDevice() as device:
         move_module(step.objective)

@@ -106,7 +106,7 @@ def run(context: Context, request: CompletionRequest) -> None:
     scorer = with_language_model(context, scorer, language_model)
 
     job = _planned(context, this_run, scorer, named, classifier)
-    elsewhere = _scoring(job, cluster)
+    elsewhere = _scoring(context, job, cluster)
     unreadable = _look_at_images(context, job)
     told = ask_ahead(scorer, job.completion.adapted, job.catalogue.items, job.plan.cells)
     recorder = _recorder(context, job)
@@ -188,13 +188,16 @@ def _connected(home: Home, request: CompletionRequest) -> Iterator[RayCluster | 
         yield cluster
 
 
-def _scoring(job: _Job, cluster: RayCluster | None) -> CompletesCells | None:
+def _scoring(context: Context, job: _Job, cluster: RayCluster | None) -> CompletesCells | None:
     """Return what scores the cells: the workers of a cluster, or None for this process."""
     if cluster is None:
         return None
     from serving.ray_completion import RayCompletion
 
-    return RayCompletion(cluster, job.completion, job.request.workers).complete_cells
+    completion = RayCompletion(cluster, job.completion, job.request.workers)
+    for note in completion.notes():
+        context.note(note)
+    return completion.complete_cells
 
 
 def _completions(

@@ -98,7 +98,7 @@ def train_on_ray(context: Context, home: Home, training: Training, asked: Worker
             raise UsageError(f"--workers {count}: {room.described()}; ask for fewer, or add nodes")
         chosen = chosen or _chosen(context, home, training)
         assert chosen.folder is not None
-        with model_lock(chosen.folder):
+        with model_lock(chosen.folder, by_worker=True):
             run = _Run(context, home, chosen, cluster.requirement, count, asked.restarts, room)
             return run.train()
 

@@ -79,10 +79,12 @@ def _train_part(part: Part) -> None:
     context.processes = processes
     home = Home.open(part.home, store=part.store)
     report = RayReport(processes, folder)
-    options: TrainOptions = processes.from_first(continued_options(folder, part.training.options))
-    training = replace(part.training, options=options)
-    with locked_by_starter(folder), remarks_as_lines(context):
+    with remarks_as_lines(context), locked_by_starter(folder, writes=processes.is_first):
         with processes.failing_together():
+            options: TrainOptions = processes.from_first(
+                continued_options(folder, part.training.options)
+            )
+            training = replace(part.training, options=options)
             trained = training.run(context, home, processes, _WorkerScreen(processes, report))
         report.report_to_ray({"steps": trained.result.get("steps", 0)})
     processes.tell(Ended(trained), wait=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 from kg.home import LEDGER, Home
 from kg.home_settings import HomeSettings
-from kg.model_lock import LOCK
+from kg.model_lock import LOCKS
 from kg.stores.graph_files import copy_file
 from kg.stores.journal import LINK
 from kg.stores.lock import StoreLock
@@ -209,7 +209,7 @@ def _copy_path(path: Path, copy: Path, report: BackupReport) -> None:
         copy.mkdir(parents=True, exist_ok=True)
         for each in _entries(path):
             _copy_path(each, copy / each.name, report)
-    elif path.name not in (LOCK_FILE, LOCK, LINK):
+    elif path.name not in (LOCK_FILE, *LOCKS, LINK):
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy_file(path, copy)
         _count(copy, report)

@@ -20,7 +20,7 @@ from typing import Any
 from kg.home import Home
 from kg.home_ontology import VocabularyEdits
 from kg.model_answers import Answers
-from kg.model_lock import LOCK, is_vacant, model_lock, trained_by
+from kg.model_lock import LOCKS, is_vacant, model_lock, trained_by
 from schema.documents import parse_json_object
 from schema.errors import CatalographError, HomeNotFoundError, ModelError, UsageError
 from schema.files import is_plain_name, open_named
@@ -430,7 +430,7 @@ def delete_model(home: Home, name: str, *, force: bool = False) -> int:
             for manifest in (folder / MANIFEST, folder / NETWORK / MANIFEST):
                 manifest.unlink(missing_ok=True)
             for path in folder.iterdir():
-                if path.name == LOCK:
+                if path.name in LOCKS:
                     continue
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)

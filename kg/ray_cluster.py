@@ -21,10 +21,11 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO, cast
 
 from schema.errors import CatalographError, EngineError, UsageError
@@ -41,6 +42,8 @@ OBJECT_STORE_BYTES = 512 * 2**20
 """The shared memory of a cluster that is started for a run, in which blocks travel."""
 LONGEST_TEMPORARY = 36
 """Characters of a folder for Ray's files, whose sockets may have names of 107 bytes."""
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""The signals that end a command, beside that of Ctrl-C."""
 RAY_THREADS = "ray_"
 """How the names begin of the threads by which Ray prints what befalls the cluster."""
 SETTINGS = {
@@ -116,12 +119,14 @@ class RayCluster:
         nodes: how many nodes there were at the start
         processors: how many processors they have together
         is_own: whether the cluster was started for this run, on this machine alone
+        gpus: how many GPUs it counts together
     """
 
     requirement: Requirement
     nodes: int
     processors: int
     is_own: bool
+    gpus: int = 0
 
 
 @contextmanager
@@ -137,18 +142,17 @@ def ray_cluster(folder: Path | None) -> Iterator[RayCluster]:
 
     # A program that uses Catalograph as a library may be connected already.
     connected = ray.is_initialized()
-    former = signal.getsignal(signal.SIGTERM)
     with contextlib.ExitStack() as stack:
         if not connected:
-            stack.callback(_restore_handler, former)
+            former = stack.enter_context(_interrupted_at_end())
             stack.enter_context(contextlib.redirect_stdout(cast(TextIO, _WithoutRay(sys.stdout))))
-            _connect(stack)
+            _connect(stack, former)
         requirement = stack.enter_context(_shared(folder))
         nodes = check_nodes(requirement)
         processors = int(ray.cluster_resources().get("CPU", 0))
         is_own = not connected and not os.environ.get(ADDRESS)
         with errors_of_workers():
-            yield RayCluster(requirement, nodes, processors, is_own)
+            yield RayCluster(requirement, nodes, processors, is_own, living_gpus())
 
 
 @contextmanager
@@ -251,8 +255,11 @@ def _require_ray() -> None:
     set_environment()
 
 
-def _connect(stack: contextlib.ExitStack) -> None:
-    """Connect to a cluster or start one; the ``stack`` undoes that."""
+def _connect(stack: contextlib.ExitStack, former: Mapping[signal.Signals, Any]) -> None:
+    """Connect to a cluster or start one; the ``stack`` undoes that.
+
+    ``former`` is what handled the signals by which a command ends, of which Ray takes one over.
+    """
     import ray
 
     address = os.environ.get(ADDRESS, "").strip()
@@ -274,15 +281,33 @@ def _connect(stack: contextlib.ExitStack) -> None:
     try:
         # Ray puts the current folder first in the workers' sys.path: they are to find Catalograph's
         # packages there, and not those of the same name that a user's folder may have.
-        with contextlib.chdir(CODE):
+        with contextlib.chdir(CODE), _ends_left_to_command():
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            _interrupt_at(former)
+    except Exception as error:
+        # Of no class of its own where a busy machine takes too long to start its processes.
         if address:
             raise EngineError(
                 f"{ADDRESS}={address}: {_first_line(error)}: run the command on a node of a "
-                "cluster of the same versions of Python and Ray"
+                "cluster of the same versions of Python and Ray, and with RAY_AUTH_MODE=token if "
+                "the cluster asks for a token"
             ) from error
         raise EngineError(f"Ray does not start on this machine: {_first_line(error)}") from error
+
+
+@contextmanager
+def _ends_left_to_command() -> Iterator[None]:
+    """Let the processes that are started in the block not take part in what ends the command.
+
+    A terminal that closes, ``kill`` of a process group and systemd send their signals to all of
+    them. The command ends the cluster itself, when it has saved what there is to save. Ray deals
+    with SIGINT in this way.
+    """
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def _disconnect() -> None:
@@ -342,6 +367,13 @@ def living_nodes(*, working: bool = False) -> list[str]:
     ]
 
 
+def living_gpus() -> int:
+    """Return how many GPUs the nodes count together that are there."""
+    import ray
+
+    return sum(int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"])
+
+
 def _temporary_folder() -> Path:
     """Make a folder for the files of a cluster, by a short name."""
     usual = tempfile.gettempdir()
@@ -364,10 +396,37 @@ class _WithoutRay:
         return getattr(self._stream, name)
 
 
-def _restore_handler(former: Any) -> None:
-    """Put back what handled SIGTERM before Ray took its place."""
+@contextmanager
+def _interrupted_at_end() -> Iterator[Mapping[signal.Signals, Any]]:
+    """Let the signals by which a command ends interrupt the block; return what handled them before.
+
+    Otherwise what is scored would not be kept, and files of the run would stay.
+    """
+    former: dict[signal.Signals, Any] = {}
+    # Other threads may not set handlers, and what is not Python's could not be put back.
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, former)
+        handlers = {each: signal.getsignal(each) for each in ENDING}
+        former = {each: handler for each, handler in handlers.items() if handler is not None}
+    _interrupt_at(former)
+    try:
+        yield former
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _interrupt_at(former: Mapping[signal.Signals, Any]) -> None:
+    """Let signals do what Ctrl-C does, unless they are ignored.
+
+    Each of them does so once: a closed terminal may send its signal twice.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number, handler in former.items():
+        signal.signal(number, signal.SIG_IGN if handler is signal.SIG_IGN else interrupt)
 
 
 def _unfit(node: str, error: BaseException) -> EngineError:

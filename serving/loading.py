@@ -79,6 +79,23 @@ def reads_one_image(scorer: ModelScorer) -> bool:
     return isinstance(scorer, CellScorer)
 
 
+def is_computed_on_gpu(scorer: ModelScorer, classifier: Classifier | None = None) -> bool:
+    """Return whether a GPU has something to compute of a model, where there is one.
+
+    That is a network, or a pretrained encoder of experts. ``classifier`` is the model's, if it is
+    asked as well.
+    """
+    base = scorer.base if isinstance(scorer, AskedScorer) else scorer
+    if isinstance(base, CellScorer | JointScorer):
+        return True
+    experts = [base] if classifier is None else [base, classifier.ensemble]
+    return any(
+        kernel.encoder is not None
+        for each in experts
+        for kernel in (each.kernels.title, each.kernels.image)
+    )
+
+
 def load_regions(home: Home, scorer: ModelScorer) -> RegionFiles | None:
     """Open the image regions that a detector found, or return None if the model reads pixels."""
     if not scorer.reads_regions:

@@ -27,7 +27,14 @@ import numpy as np
 from fusion.inference.featurizer import ItemInput
 from kg.home import Home
 from kg.image_files import GONE, ImageFiles
-from kg.ray_cluster import RayCluster, Requirement, errors_of_workers, living_nodes, quiet_data
+from kg.ray_cluster import (
+    RayCluster,
+    Requirement,
+    errors_of_workers,
+    living_gpus,
+    living_nodes,
+    quiet_data,
+)
 from kg.snapshot import GraphSnapshot
 from schema.errors import CatalographError, EngineError, UsageError
 from schema.manifests import MANIFEST
@@ -38,7 +45,8 @@ from serving.completion import BatchCompleter, CompletionOptions, ItemCells, bat
 from serving.home_completion import HomeCompletion, scorer_of_cells
 from serving.home_scorer import HomeWords
 from serving.items import CatalogItems
-from serving.loading import load_classifier, load_regions, load_scorer
+from serving.loading import is_computed_on_gpu, load_classifier, load_regions, load_scorer
+from serving.ray_gpus import VISIBLE_GPUS, GpuShares, are_gpus_hidden
 from serving.results import Completion
 
 PROCESSORS = 0.01
@@ -50,6 +58,7 @@ LOST_SECONDS = 60.0
 """How long nodes may stay away when none is left that can work."""
 STARTS = 5
 """How often workers may be lost while they start, none coming up between."""
+NO_NODE = "no node with a processor"
 LOOK_SECONDS = 1.0
 BLOCKS_PER_WORKER = 16
 """A worker gets about so many blocks, so that all of them end at about the same time."""
@@ -106,10 +115,14 @@ class _Block:
 class RayCompletion:
     """Completes cells by the workers of a cluster.
 
+    Where the cluster has GPUs, and the model computes anything on one, each worker asks Ray for a
+    GPU, or for the same part of one if there are more workers than GPUs. Otherwise they see none.
+
     Args:
         cluster: the cluster
         completion: the catalogue, and the model that completes it
-        workers: how many there are, each with a copy of both; by default one for each node
+        workers: how many there are, each with a copy of both; by default one for each GPU, or else
+            for each node
     """
 
     def __init__(
@@ -118,13 +131,35 @@ class RayCompletion:
         """Raises UsageError if there are more workers than processors."""
         self._cluster = cluster
         self._completion = completion
-        self.workers = min(cluster.nodes, cluster.processors) if workers is None else workers
+        self._is_default = workers is None
+        gpus = 0
+        if (
+            cluster.gpus
+            and not are_gpus_hidden()
+            and is_computed_on_gpu(completion.scorer, completion.classifier)
+        ):
+            gpus = cluster.gpus
+        if workers is None:
+            workers = min(gpus or cluster.nodes, cluster.processors)
+        self.workers = workers
+        self._shares = GpuShares(workers, gpus)
         if not 0 < self.workers <= cluster.processors:
             raise UsageError(
                 f"{self.workers} workers are too many for {cluster.processors} processors, which "
                 "the Ray cluster has: name fewer with --workers, or add nodes"
             )
         self._digest = model_digest(completion.scorer.path)
+
+    def notes(self) -> list[str]:
+        """Return what a user should know of how the workers use GPUs, a line each."""
+        note = self._shares.note(is_default=self._is_default)
+        notes = [] if note is None else [note]
+        if self._shares.gpus:
+            import ray
+
+            if ray.available_resources().get("GPU", 0.0) < self._shares.share:
+                notes.append("all GPUs of the Ray cluster are taken: the workers wait for one")
+        return notes
 
     def complete_cells(
         self,
@@ -177,22 +212,18 @@ class RayCompletion:
         data.context.execution_options.preserve_order = True
         # A node may be lost while its worker starts, which Ray Data does not forgive by itself.
         data.context.max_consecutive_actor_init_deaths = STARTS
-        threads = {
-            THREADS: str(self._threads()),
-            # Threads that spin take the processors from each other, as in any command.
-            "GOMP_SPINCOUNT": str(SPIN_COUNT),
-        }
+        workers = min(self.workers, len(rows))
         completed = data.map_batches(
             _Worker,
             fn_constructor_args=(job,),
-            batch_size=None,
-            compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(rows))),
-            num_cpus=PROCESSORS,
-            runtime_env={"env_vars": threads},
+            # A row, which is a block of its own. Where GPUs are used, a number has to be given.
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            **self._asked_for_each(),
         )
         blocks = completed.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=1)
         expected = 0
-        for columns in _watched(blocks):
+        for columns in _watched(blocks, self._shares.needed(workers)):
             for number, block in zip(columns["number"], columns["block"], strict=True):
                 if number != expected:
                     raise EngineError(
@@ -206,6 +237,22 @@ class RayCompletion:
                 f"the Ray cluster gave {expected:,} of {len(rows):,} blocks: go on with "
                 "`catalograph complete --resume`"
             )
+
+    def _asked_for_each(self) -> dict[str, Any]:
+        """Return what Ray is asked for each worker: its resources and its environment."""
+        environment = {
+            THREADS: str(self._threads()),
+            # Threads that spin take the processors from each other, as in any command.
+            "GOMP_SPINCOUNT": str(SPIN_COUNT),
+        }
+        if not self._shares.gpus:
+            # A process that asks Ray for no GPU would see all of its node.
+            environment[VISIBLE_GPUS] = ""
+        return {
+            "num_cpus": PROCESSORS,
+            "num_gpus": self._shares.share,
+            "runtime_env": {"env_vars": environment},
+        }
 
     def _threads(self) -> int:
         """Return the threads of a worker: as many as the user has set, or its share of processors.
@@ -307,8 +354,11 @@ class _Worker:
         return _Block(completions, items, dict(self._files.failures), node)
 
 
-def _watched(blocks: Iterable[Any]) -> Iterator[Any]:
+def _watched(blocks: Iterable[Any], gpus: int = 0) -> Iterator[Any]:
     """Yield what comes from the cluster; raise EngineError if it has no node left that works.
+
+    The same if it has fewer GPUs left than the workers need: one that has lost its own waits for
+    another, and with it all blocks behind its own.
 
     Ray itself would wait for new nodes without end, and could not be interrupted everywhere.
     """
@@ -342,15 +392,15 @@ def _watched(blocks: Iterable[Any]) -> Iterator[Any]:
             try:
                 found = arrived.get(timeout=LOOK_SECONDS)
             except queue.Empty:
-                are_there = False
+                lack: str | None = NO_NODE
                 with suppress(ray.exceptions.RayError):
-                    are_there = bool(living_nodes(working=True))
-                if are_there:
+                    lack = _lack(gpus)
+                if lack is None:
                     seen = time.monotonic()
                 elif time.monotonic() - seen > LOST_SECONDS:
                     raise EngineError(
-                        "the Ray cluster has had no node with a processor for "
-                        f"{LOST_SECONDS:.0f} seconds: start one with `ray start`, and go on with "
+                        f"the Ray cluster has had {lack} for {LOST_SECONDS:.0f} seconds: start "
+                        "what is lost again with `ray start`, or leave it, and go on with "
                         "`catalograph complete --resume`"
                     ) from None
                 continue
@@ -363,3 +413,11 @@ def _watched(blocks: Iterable[Any]) -> Iterator[Any]:
             seen = time.monotonic()
     finally:
         stopped.set()
+
+
+def _lack(gpus: int) -> str | None:
+    """Return what a cluster lacks, whose workers need so many ``gpus``; None if it has all."""
+    if not living_nodes(working=True):
+        return NO_NODE
+    there = living_gpus() if gpus else 0
+    return f"{there} GPUs where its workers need {gpus}" if there < gpus else None

@@ -236,9 +236,10 @@ def write_or_warn(write: Callable[[], None], report: ReportCallback) -> bool:
 
 
 class StopSignal:
-    """Set by Ctrl-C or SIGTERM: the loop saves the run and ends after the current step.
+    """Set by Ctrl-C, SIGTERM or SIGHUP: the loop saves the run and ends after the current step.
 
-    A second Ctrl-C interrupts at once.
+    A second Ctrl-C interrupts at once. SIGHUP, which a terminal sends that is closed, has no effect
+    under ``nohup``.
     """
 
     def __init__(self) -> None:
@@ -246,7 +247,9 @@ class StopSignal:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             try:
                 self._previous[number] = signal.signal(number, self._request)
             except ValueError:

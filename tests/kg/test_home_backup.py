@@ -44,7 +44,8 @@ def home(tmp_path):
     (model / "config.json").write_text("{}")
     digest = hashlib.sha256(b"{}").hexdigest()
     (model / "manifest.json").write_text(json.dumps({"sha256": {"config.json": digest}}))
-    (model / "training.lock").write_text("1")
+    for lock in ("training.lock", "writer.lock"):
+        (model / lock).write_text("1")
     (home.cache / "large").write_text("made again")
     return home
 

@@ -6,13 +6,16 @@ import hashlib
 import json
 import multiprocessing
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
 
+from kg import model_lock as model_lock_module
 from kg.home import Home
 from kg.home_models import (
     Kind,
@@ -23,7 +26,14 @@ from kg.home_models import (
     promote,
     read_champion,
 )
-from kg.model_lock import LOCK, is_vacant, model_lock, trained_by
+from kg.model_lock import (
+    LOCK,
+    WRITER,
+    is_vacant,
+    locked_by_starter,
+    model_lock,
+    trained_by,
+)
 from schema.errors import HomeNotFoundError, UsageError
 from schema.manifests import CONFIG, EXPERT_FILE, MANIFEST, NETWORK, ONTOLOGY, write_manifest
 from schema.ontology import Ontology, PropertySpec
@@ -201,3 +211,68 @@ def test_a_lock_is_held_several_times_and_leaves_nothing(tmp_path: Path) -> None
         assert trained_by(folder) is not None
         assert is_vacant(folder)
     assert not folder.exists()
+
+
+def test_two_processes_never_write_a_model_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a"
+    monkeypatch.setattr(model_lock_module, "WRITER_SECONDS", 0.0)
+    with model_lock(folder, by_worker=True):
+        with locked_by_starter(folder, writes=True):
+            assert trained_by(folder) == f"by process {os.getpid()}"
+            with (
+                pytest.raises(UsageError, match=f"'a' is still written by process {os.getpid()} "),
+                locked_by_starter(folder, writes=True),
+            ):
+                pass
+            # One that reads alone.
+            with locked_by_starter(folder, writes=False):
+                pass
+        # The next one, such as a worker that takes the place of one that is lost.
+        with locked_by_starter(folder, writes=True):
+            pass
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("by_worker", [False, True])
+def test_a_worker_that_outlives_its_training_is_waited_for(
+    home: Home, by_worker: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_model(home.models / "a")
+    with outliving_worker(folder) as worker, warnings.catch_warnings():
+        warnings.simplefilter("always")
+        told = []
+
+        def end_worker(message: Warning | str, *_: object) -> None:
+            told.append(str(message))
+            worker.kill()
+
+        monkeypatch.setattr(warnings, "showwarning", end_worker)
+        with model_lock(folder, by_worker=by_worker):
+            assert not worker.is_alive()
+    (line,) = told
+    assert line.startswith(f"model 'a' is still written by process {worker.pid} of ")
+    assert not (folder / WRITER).exists()
+    assert not is_vacant(folder)
+
+
+@contextmanager
+def outliving_worker(folder: Path) -> Iterator[SpawnProcess]:
+    """Let another process write into a folder that nobody has locked."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_write, args=(folder, there))
+    process.start()
+    assert here.poll(60)
+    here.recv()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def _write(folder: Path, pipe: Connection) -> None:
+    with locked_by_starter(folder, writes=True):
+        pipe.send(os.getpid())
+        pipe.recv()

@@ -106,19 +106,37 @@ def test_a_node_of_another_version_is_one_line(ray_nodes, tmp_path, monkeypatch)
 
 
 OWN_CLUSTER = """
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 from kg.ray_cluster import ray_cluster
+
+
+def end_group(number):
+    # As a terminal does that is closed.
+    try:
+        os.killpg(0, number)
+        while True:
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        return number.name
+
 
 with ray_cluster(Path(sys.argv[1])) as cluster:
     import ray
 
     folder = Path(ray.nodes()[0]["ObjectStoreSocketName"]).parents[2]
-    print(cluster.is_own, folder.is_dir(), folder)
+    ended = [end_group(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    works = ray.get(ray.remote(num_cpus=0)(lambda: os.getpid()).remote(), timeout=60) != os.getpid()
+    print(cluster.is_own, folder.is_dir(), works, *ended, folder)
+handlers = {signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+assert handlers == {signal.SIG_DFL}, handlers
 """
 
 
-def test_a_cluster_is_started_for_the_run_and_ended(tmp_path):
+def test_a_cluster_is_started_for_the_run_and_ended_by_it_alone(tmp_path):
     # In a process of its own: Ray cannot change from one cluster to another and back.
     environment = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}
     done = subprocess.run(
@@ -129,10 +147,11 @@ def test_a_cluster_is_started_for_the_run_and_ended(tmp_path):
         text=True,
         timeout=250,
         check=False,
+        start_new_session=True,
     )
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
-    is_own, was_there, folder = line.split()
-    assert (is_own, was_there) == ("True", "True")
+    *found, folder = line.split()
+    assert found == ["True", "True", "True", "SIGTERM", "SIGHUP"]
     assert not Path(folder).exists()
     assert list(tmp_path.iterdir()) == []

@@ -31,7 +31,7 @@ from training.checkpoints import (
 )
 from training.gradient import agree_on_batch, compute_gradient
 from training.loader import BatchBuilder, BatchRequest
-from training.loop import next_stage, run_loop
+from training.loop import StopSignal, next_stage, run_loop
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer, learning_rate
 from training.presets import preset
@@ -570,3 +570,16 @@ def test_a_clip_of_0_sets_no_limit(make_run, model):
 
     assert same(0.0, 1e9)
     assert not same(0.0, 1e-9)
+
+
+def test_a_closed_terminal_asks_to_stop_unless_it_is_ignored():
+    former = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler, is_asked in ((signal.SIG_DFL, True), (signal.SIG_IGN, False)):
+            signal.signal(signal.SIGHUP, handler)
+            with StopSignal() as stop:
+                signal.raise_signal(signal.SIGHUP)
+                assert stop.requested == is_asked
+            assert signal.getsignal(signal.SIGHUP) is handler
+    finally:
+        signal.signal(signal.SIGHUP, former)

@@ -14,7 +14,8 @@ DEMO_TRAIN ?= --size tiny --minutes 3 --set precision=fp32 --set learning_rate=0
 FIT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c '$(FIT)' 2>/dev/null && { command -v $$p; break; }; done)
 SOURCES := cli.py benchmarks commands encoders evaluation experts fusion kg schema serving training tests
-# One thread per process: pytest runs two processes, and the models in the tests are small.
+# One thread per process: the models in the tests are small. Three processes on two cores, since each
+# waits for servers and other processes for a fifth of its time.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: env demo test check bench faults clean
@@ -52,7 +53,7 @@ demo: $(DEMO_STAMP)
 	echo "to search and review it: $(BIN)/catalograph --home demo/catalog serve"
 
 test: env
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(TEST_ENV) $(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: env
 	$(BIN)/ruff check .

@@ -53,6 +53,16 @@ def pytest_sessionfinish(session, exitstatus):
         Finalize(None, folder.remove, exitpriority=-200)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Start the longest files first, and each server in one process only."""
+    if config.option.dist != "loadfile":
+        return None
+    from tests.scheduling import LongestFirst
+
+    return LongestFirst(config, log)
+
+
 MIGRATIONS = RememberedMigrations(ledger._run_migrations)
 
 

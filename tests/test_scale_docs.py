@@ -57,6 +57,7 @@ def test_polars_and_duckdb_read_what_the_store_shows(catalogue):
     assert sorted(row[:4] for row in names["current"]) == sorted(found)
 
 
+@pytest.mark.slow
 def test_spark_reads_the_same(catalogue):
     require_java()
     pom = (HERE / "spark" / "pom.xml").read_text(encoding="utf-8")

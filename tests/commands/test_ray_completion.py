@@ -61,6 +61,7 @@ def run(call: Call, fitted: Path) -> Call:
     return lambda *args: call("--home", fitted / "home", *args)
 
 
+@pytest.mark.slow
 # On a busy machine, three processes that load PyTorch take their time.
 @pytest.mark.timeout(900)
 def test_blocks_of_a_killed_node_are_completed_by_the_other(

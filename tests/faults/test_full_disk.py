@@ -20,6 +20,7 @@ def test_a_home_on_a_read_only_disk_is_read_and_not_written(tmp_path):
     assert read_from_read_only_disk(Plan(1, 1, tmp_path, items=100)).bad == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path):
     outcome = fill_disk(PATHS["ingest again"], items=200)(Plan(2, 1, tmp_path))
     assert outcome.bad == []

@@ -12,6 +12,7 @@ from tests.faults.write_paths import WRITE_PATHS
 PATHS = {path.name: path for path in WRITE_PATHS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["ingest again", "ingest by an edited mapping", "update", "undo", "sources --order"]
 )
@@ -21,6 +22,7 @@ def test_a_killed_command_loses_nothing_and_ends_when_it_is_called_again(tmp_pat
     assert outcome.figures["kills"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scheme", "loads"), [("ladybug", False), ("ladybug", True), ("rdf", False)]
 )
@@ -36,6 +38,7 @@ def test_a_source_is_kept_as_a_whole_or_not_at_all(tmp_path):
     assert outcome.figures["acknowledged writes"] > 0
 
 
+@pytest.mark.slow
 def test_a_command_killed_on_the_home_of_an_earlier_version_ends_when_it_is_called_again(tmp_path):
     path = PATHS["update of an earlier version's home"]
     outcome = kill_command(path)(Plan(1, 1, tmp_path, items=100))

@@ -31,10 +31,12 @@ def test_nights_in_an_embedded_store(tmp_path, nights, scheme):
     check(tmp_path, nights, lambda: f"{scheme}:{tmp_path}/graph-{next(numbers)}")
 
 
+@pytest.mark.slow
 def test_nights_in_neo4j(tmp_path, nights, neo4j):
     check(tmp_path, nights, lambda: emptied(neo4j.url))
 
 
+@pytest.mark.slow
 def test_nights_in_an_endpoint(tmp_path, nights, fuseki):
     check(tmp_path, nights, lambda: emptied(fuseki.url))
 

@@ -43,6 +43,7 @@ def refused(home: Home, *words: str) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_it_says_why_it_does_not_start(home):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -90,6 +91,7 @@ def test_a_request_that_runs_is_answered_before_it_ends(home):
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_survives_a_kill(home):
     made: list[str] = []
     decided: list[int] = []

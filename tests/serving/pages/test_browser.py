@@ -80,6 +80,7 @@ def states(home: Home, numbers: list[int]) -> list[ProposalState]:
     return [found[number].state for number in numbers]
 
 
+@pytest.mark.slow
 def test_fifty_proposals_are_reviewed_by_keyboard_alone(home: Home, watch: Any) -> None:
     numbers = make_proposals(home, 50)
     watched = watch()
@@ -145,6 +146,7 @@ def test_two_reviewers_at_once_lose_nothing(home: Home, watch: Any) -> None:
     assert states(home, numbers)[1] is ProposalState.REJECTED
 
 
+@pytest.mark.slow
 def test_pages_are_accessible_in_light_and_dark(home: Home, watch: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
 

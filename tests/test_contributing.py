@@ -136,18 +136,13 @@ def test_a_command_is_one_file_and_one_line(code):
     assert code.run("longest") == {"title": "green mug 11", "length": 12}
 
 
-def test_a_preset_is_one_file(code):
+def test_a_preset_is_one_file_and_an_objective_one_and_its_lines_in_the_list(code):
     assert code.follow("A preset") == 1
-    code.ingest()
-    small = ("--size", "tiny", "--steps", "2", "--set", "precision=fp32")
-    result = code.run("train", "--preset", "joint-without-images", *small)
-    assert result["steps"] == 2
-
-
-def test_an_objective_is_one_file_and_its_lines_in_the_list(code):
     assert code.follow("An objective") == 2
     code.ingest()
-    code.run("train", "--size", "tiny", "--steps", "2", "--name", "m", "--set", "log_every=1")
+    asked = ("--preset", "joint-without-images", "--size", "tiny", "--steps", "2", "--name", "m")
+    settings = [f"--set={each}" for each in ("precision=fp32", "log_every=1")]
+    assert code.run("train", *asked, *settings)["steps"] == 2
     lines = (code.folder / "home" / "models" / "m" / "log.jsonl").read_text().splitlines()
     assert all(json.loads(line)["loss"]["norm"] > 0 for line in lines)
 

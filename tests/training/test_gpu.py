@@ -76,6 +76,8 @@ def test_a_step_does_not_wait_for_the_gpu(name):
 
 
 @pytest.mark.slow
+# PyTorch's own compiler raises it where it is imported first.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")
 @pytest.mark.parametrize("mode", ["layers", "step"])
 def test_a_compiled_step_computes_the_same(mode):
     step = preset_step("mbsd")

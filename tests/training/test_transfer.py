@@ -188,6 +188,7 @@ def test_memory_that_a_step_still_reads_is_not_copied_over():
 
 @pytest.mark.gpu
 @needs_gpu
+@pytest.mark.filterwarnings("ignore:Warning. Profiler clears events:UserWarning")
 def test_a_batch_moves_to_a_gpu_in_one_copy(collator, recipe, batch):
     made = batch(np.arange(8))
     assert all_terms(recipe)

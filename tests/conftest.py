@@ -4,6 +4,7 @@ Each is started once per process, if it is installed.
 """
 
 import os
+import signal
 import sys
 import tempfile
 from multiprocessing.util import Finalize
@@ -37,12 +38,27 @@ def pytest_configure(config):
     # Hundreds of processes would each compile the code anew.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    _heed_signals()
     # The processes of xdist are started with the TMPDIR of the one that starts them.
     if os.environ.get("TMPDIR") or config.option.basetemp or not has_room():
         return
     folder = Folder()
     config.stash[IN_MEMORY] = folder
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder.path)
+
+
+def _heed_signals():
+    """Let processes that tests start be interrupted, also where the tests themselves are not.
+
+    A shell has SIGINT ignored by what it starts in the background, nohup SIGHUP, and every process
+    that is started by these takes that over.
+    """
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -124,9 +124,6 @@ def end_group(number):
         return number.name
 
 
-for number in (signal.SIGTERM, signal.SIGHUP):
-    # The tests themselves may run under nohup, which has SIGHUP ignored.
-    signal.signal(number, signal.SIG_DFL)
 with ray_cluster(Path(sys.argv[1])) as cluster:
     import ray
 

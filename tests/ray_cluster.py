@@ -59,7 +59,8 @@ class TwoNodes:
         # Ray notes here which cluster was started last.
         (Path(tempfile.gettempdir()) / "ray").mkdir(exist_ok=True)
         head = {**NODE, "temp_dir": str(self.folder)}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        with _sigterm_as_before():
+            self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.add_second()
 
     def add_second(self) -> None:
@@ -73,7 +74,7 @@ class TwoNodes:
         main = threading.current_thread() is threading.main_thread()
         self._cluster._shutdown_at_exit = main
         # Its workers are in the same folder, which a test may remove: MKL would not start there.
-        with chdir(self.folder) if main else nullcontext():
+        with chdir(self.folder) if main else nullcontext(), _sigterm_as_before():
             self._second = self._cluster.add_node(**NODE, env_vars={NODE_NAME: "second"})
         self._cluster.wait_for_nodes()
 
@@ -139,3 +140,14 @@ class TwoNodes:
         for name, value in settings.items():
             self._before[name] = os.environ.get(name)
             os.environ[name] = value
+
+
+@contextmanager
+def _sigterm_as_before() -> Iterator[None]:
+    """Put back what handles SIGTERM, since Ray ends its nodes there, in forked processes too."""
+    former = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, former)

@@ -64,6 +64,9 @@ def test_a_database_has_the_same_bytes(database):
 def test_another_process_opens_the_database_itself(database, method):
     with multiprocessing.get_context(method).Pool(1) as pool:
         features = pool.apply_async(features_of, (database, "a")).get(timeout=60)
+        # A forked process that is ended by a signal would call a handler of tests before this one.
+        pool.close()
+        pool.join()
     np.testing.assert_array_equal(features, FEATURES)
     # Nor did the other process close this one's.
     np.testing.assert_array_equal(features_of(database, "a"), FEATURES)

@@ -38,6 +38,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.card import matrix_rate
 from benchmarks.made_batches import MadeSteps, load_steps, make_steps, save_steps
+from benchmarks.reporting import reporter
 from training.batches import StepBatch
 from training.compilation import compile_objective
 from training.gradient import autocast
@@ -94,9 +95,9 @@ class TrainingStep:
     def backward(self, batch: StepBatch) -> Tensor:
         """Run forward and backward; return the loss."""
         with autocast(self.made.recipe, self.device):
-            losses: Tensor = self.objective(batch).total
-        losses.backward()
-        return losses.detach()
+            loss: Tensor = self.objective(batch).total
+        loss.backward()
+        return loss.detach()
 
     def __call__(self, number: int) -> Tensor:
         """Run the step of the given number; return its loss."""
@@ -225,17 +226,14 @@ def compare_sharded(made: MadeSteps, device: torch.device) -> dict[str, Any]:
 def shard_steps(args: argparse.Namespace) -> None:
     """Compare whole and sharded models of all steps, in a process group of one process."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    rows: dict[str, Any] = {}
+    report = reporter({}, args.out)
     with tempfile.TemporaryDirectory() as folder:
         backend = "nccl" if device.type == "cuda" else "gloo"
         store = f"file://{Path(folder) / 'store'}"
         torch.distributed.init_process_group(backend, init_method=store, rank=0, world_size=1)
         for name in args.steps:
             made = load_steps(args.folder / f"{name.replace(':', '_')}.steps")
-            rows[name] = compare_sharded(made, device)
-            print(name, json.dumps(rows[name]), flush=True)
-            if args.out is not None:
-                args.out.write_text(json.dumps(rows, indent=1) + "\n")
+            report(name, compare_sharded(made, device))
         torch.distributed.destroy_process_group()
 
 
@@ -284,13 +282,10 @@ def main() -> None:
         shard_steps(args)
         return
     if args.command == "check":
-        checked: dict[str, Any] = {}
+        report = reporter({}, args.out)
         for name in args.steps:
             made = load_steps(args.folder / f"{name.replace(':', '_')}.steps")
-            checked[name] = check(made, args.modes)
-            print(name, json.dumps(checked[name]), flush=True)
-            if args.out is not None:
-                args.out.write_text(json.dumps(checked, indent=1) + "\n")
+            report(name, check(made, args.modes))
         return
     rate = matrix_rate(DEVICE)
     card = torch.cuda.get_device_name()

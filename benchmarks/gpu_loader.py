@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
 import os
 import sys
 import tempfile
@@ -32,6 +31,7 @@ import numpy as np
 import torch
 
 from benchmarks.mapped_training import in_memory, made_home
+from benchmarks.reporting import reporter
 from fusion.config import ModelConfig
 from kg.image_cache import ImageCache
 from training.config import TrainOptions
@@ -242,13 +242,7 @@ def main() -> None:
     args = parser.parse_args()
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     rows: dict[str, Any] = {"device": name, "cores": os.cpu_count(), "items": args.items}
-
-    def report(what: str, found: Any) -> None:
-        rows[what] = found
-        print(what, json.dumps(found), flush=True)
-        if args.out is not None:
-            args.out.write_text(json.dumps(rows, indent=1) + "\n")
-
+    report = reporter(rows, args.out)
     with tempfile.TemporaryDirectory() as folder:
         for preset_name in args.presets:
             bench(Path(folder), preset_name, args, report)

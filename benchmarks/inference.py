@@ -19,7 +19,6 @@ import argparse
 import contextlib
 import copy
 import dataclasses
-import json
 import statistics
 import sys
 import tempfile
@@ -37,6 +36,7 @@ import torch
 
 from benchmarks.gpu import count_waits
 from benchmarks.made_batches import MadeCatalogue
+from benchmarks.reporting import reporter
 from fusion.build import build_model
 from fusion.checkpoint import ModelFolder, save_pretrained
 from fusion.inference.featurizer import ItemInput
@@ -230,13 +230,7 @@ def main() -> None:
     args = parser.parse_args()
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     rows: dict[str, Any] = {"device": name, "size": args.size, "items": args.items}
-
-    def report(what: str, found: Any) -> None:
-        rows[what] = found
-        print(what, json.dumps(found), flush=True)
-        if args.out is not None:
-            args.out.write_text(json.dumps(rows, indent=1) + "\n")
-
+    report = reporter(rows, args.out)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.model
         if folder is None:

@@ -38,7 +38,7 @@ def pytest_configure(config):
     # Hundreds of processes would each compile the code anew.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    _heed_signals()
+    _stop_ignoring_signals()
     # The processes of xdist are started with the TMPDIR of the one that starts them.
     if os.environ.get("TMPDIR") or config.option.basetemp or not has_room():
         return
@@ -47,7 +47,7 @@ def pytest_configure(config):
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder.path)
 
 
-def _heed_signals():
+def _stop_ignoring_signals():
     """Let processes that tests start be interrupted, also where the tests themselves are not.
 
     A shell has SIGINT ignored by what it starts in the background, nohup SIGHUP, and every process

@@ -21,7 +21,6 @@ from serving.alignment.counts import (
     OVERLAPS,
     CountedRecords,
     count_records,
-    occurrences,
 )
 from serving.alignment.records import Record, Records, Side
 from serving.alignment.texts import codes, compounds, flat
@@ -263,5 +262,4 @@ class _Search:
 
 def _without_frequent(weights: Weights) -> csr_matrix:
     limit = min(MAX_FREQUENT, max(MIN_FREQUENT, MAX_DOCUMENT_SHARE * weights.counts.shape[0]))
-    is_rare = occurrences(weights.counts) <= limit
-    return weights.with_features(is_rare & (weights.of_features > 0))
+    return weights.with_features((weights.items_with <= limit) & (weights.of_features > 0))

@@ -20,8 +20,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.arrays import BoolArray, FloatArray, IntArray
+from schema.arrays import FloatArray, IntArray
 from schema.progress import ProgressCallback, no_progress
+from serving.alignment.matrices import (
+    compact,
+    csr_of,
+    joined,
+    rows_with_each,
+    with_columns_kept,
+)
 from serving.alignment.records import Record
 from serving.alignment.texts import beginning, codes, compounds, numbers, trigrams
 from serving.alignment.weights import Weights
@@ -31,8 +38,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 2000
 """Items whose features are counted together."""
-ENTRIES_AT_ONCE = 1 << 24
-"""Entries of a matrix that are looked at together where all are."""
 DIGEST_BYTES = 16
 Digests = NDArray[np.bytes_]
 """Digests of records: sorted like numbers, and compared whole."""
@@ -127,9 +132,15 @@ class Counts:
         """Return the counts of some items, or of items several times."""
         return Counts(self.features, self.matrix[rows])
 
+    def placed_among(self, features: NDArray[np.uint64]) -> csr_matrix:
+        """Return the matrix [N, F'] by more ``features`` [F'], which have all of these in order."""
+        columns = np.searchsorted(features, self.features).astype(np.int32)
+        matrix = self.matrix
+        return csr_of(matrix.data, columns[matrix.indices], matrix.indptr, len(features))
+
     def items_with(self) -> IntArray:
         """Return how many items have each feature [F]."""
-        return occurrences(self.matrix)
+        return rows_with_each(self.matrix)
 
     def without_unused(self) -> Counts:
         """Leave out the features that no item has."""
@@ -147,45 +158,25 @@ class Counts:
         frequencies = self.items_with()
         items = np.float32(1 + self.matrix.shape[0])
         rarity = 1 + np.log(items / (1 + frequencies.astype(np.float32)))
-        return self._weights(np.where(frequencies >= min_items, rarity, 0), is_tf_idf=True)
+        of_features = np.where(frequencies >= min_items, rarity, 0)
+        return self._weights(frequencies, of_features, is_tf_idf=True)
 
     def rarities(self) -> Weights:
         """Return ln((1 + N) / n) of each feature that an item has, of which n items have one."""
-        items = 1 + self.matrix.shape[0]
-        rarity = np.log(items / np.maximum(1, self.items_with()))
-        return self._weights(rarity, is_tf_idf=False)
+        frequencies = self.items_with()
+        rarity = np.log((1 + self.matrix.shape[0]) / np.maximum(1, frequencies))
+        return self._weights(frequencies, rarity, is_tf_idf=False)
 
-    def _weights(self, of_features: FloatArray, *, is_tf_idf: bool) -> Weights:
+    def _weights(
+        self, frequencies: IntArray, of_features: FloatArray, *, is_tf_idf: bool
+    ) -> Weights:
         matrix = self.matrix
-        if not len(of_features):
+        if not len(frequencies):
             # A column that no item has, since there is no greatest one of none.
             matrix = csr_of(matrix.data, matrix.indices, matrix.indptr, 1)
+            frequencies = np.zeros(1, np.int64)
             of_features = np.zeros(1)
-        return Weights(matrix, of_features.astype(np.float32), is_tf_idf)
-
-
-def occurrences(matrix: csr_matrix) -> IntArray:
-    """Return how many rows of a matrix [N, F] have each column [F]."""
-    found = np.zeros(matrix.shape[1], np.int64)
-    # In parts, since bincount makes a copy of what it counts with 64 bits for each.
-    for start in range(0, len(matrix.indices), ENTRIES_AT_ONCE):
-        part = matrix.indices[start : start + ENTRIES_AT_ONCE]
-        found += np.bincount(part, minlength=len(found))
-    return found
-
-
-def csr_of(
-    data: NDArray[np.generic], indices: IntArray, indptr: IntArray, width: int
-) -> csr_matrix:
-    """Return a matrix [N, F] of ``width`` F from its arrays, which are not copied."""
-    from scipy.sparse import csr_matrix
-
-    return csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, width), copy=False)
-
-
-def compact(counts: NDArray[np.generic]) -> NDArray[np.unsignedinteger]:
-    """Return counts in the smallest unsigned integers that hold all of them."""
-    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
+        return Weights(matrix, frequencies, of_features.astype(np.float32), is_tf_idf)
 
 
 def _hashed(feature: str) -> int:
@@ -195,47 +186,20 @@ def _hashed(feature: str) -> int:
 
 def _with_columns(matrix: csr_matrix, columns: IntArray, width: int) -> csr_matrix:
     """Return a matrix whose columns stand at the places ``columns`` [F] of ``width``."""
-
     found = csr_of(matrix.data, columns.astype(np.int32)[matrix.indices], matrix.indptr, width)
     found.sum_duplicates()
     found.data = compact(found.data)
     return found
 
 
-def with_columns_kept(matrix: csr_matrix, kept: BoolArray) -> csr_matrix:
-    """Return a copy of a matrix [N, F] that has the ``kept`` columns [F] alone.
-
-    This is many times faster than indexing the columns of a matrix with millions of them.
-    """
-    from scipy.sparse import csr_matrix
-
-    columns = (np.cumsum(kept) - 1).astype(np.int32)
-    stays = kept[matrix.indices]
-    before = np.zeros(len(stays) + 1, np.int64)
-    np.cumsum(stays, out=before[1:])
-    indptr = before[matrix.indptr]
-    return csr_matrix(
-        (matrix.data[stays], columns[matrix.indices[stays]], indptr),
-        shape=(matrix.shape[0], int(kept.sum())),
-    )
-
-
 def stacked(parts: Sequence[Counts]) -> Counts:
     """Return the counts of the items of all parts, one part after the other."""
     features = np.unique(np.concatenate([part.features for part in parts]))
-    matrices = [part.matrix for part in parts]
-    entries = np.cumsum([0, *(matrix.nnz for matrix in matrices)])
-    # The result is filled in place: to join parts of it would take twice its memory.
-    data = np.empty(entries[-1], np.result_type(*(matrix.data for matrix in matrices)))
-    indices = np.empty(entries[-1], np.int32)
-    indptr = [np.zeros(1, np.int64)]
-    for part, start, end in zip(parts, entries, entries[1:], strict=False):
-        columns = np.searchsorted(features, part.features).astype(np.int32)
-        data[start:end] = part.matrix.data
-        # Both are in the order of the hashes, so that the columns of a row remain in order.
-        indices[start:end] = columns[part.matrix.indices]
-        indptr.append(start + part.matrix.indptr[1:].astype(np.int64))
-    return Counts(features, csr_of(data, indices, np.concatenate(indptr), len(features)))
+    entries = sum(part.matrix.nnz for part in parts)
+    dtype = np.result_type(*(part.matrix.dtype for part in parts))
+    # Both are in the order of the hashes, so that the columns of a row remain in order.
+    placed = (part.placed_among(features) for part in parts)
+    return Counts(features, joined(placed, entries, dtype, len(features)))
 
 
 def digests_of(records: Sequence[Record]) -> Digests:
@@ -279,10 +243,6 @@ class CountedRecords:
     def of_rows(self, rows: IntArray) -> CountedRecords:
         """Return some records, or records several times."""
         return CountedRecords(self.digests[rows], tuple(each.of_rows(rows) for each in self.kinds))
-
-    def without_unused(self) -> CountedRecords:
-        """Leave out the features that no record has."""
-        return CountedRecords(self.digests, tuple(each.without_unused() for each in self.kinds))
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,10 @@ from serving.alignment.counts import (
     CountedRecords,
     Counts,
     Digests,
-    compact,
     count_records,
-    csr_of,
     digests_of,
 )
+from serving.alignment.matrices import compact, csr_of
 from serving.alignment.records import Record
 
 if TYPE_CHECKING:

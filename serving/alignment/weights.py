@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.arrays import BoolArray, IntArray
+from serving.alignment.matrices import joined, with_columns_kept
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -26,12 +27,14 @@ ROWS_AT_ONCE = 20_000
 class Weights:
     """Weights of the features of N items: the ``counts`` [N, F] and the weight of each feature.
 
+    ``items_with`` [F] is how many items have each feature.
     An item's weight of a feature that it has is that of the feature, ``of_features`` [F]. If the
     counts matter (``is_tf_idf``), it is (1 + ln count) times that, and an item's weights are
     brought to unit length.
     """
 
     counts: csr_matrix
+    items_with: IntArray
     of_features: NDArray[np.float32]
     is_tf_idf: bool
 
@@ -55,27 +58,9 @@ class Weights:
 
     def with_features(self, kept: BoolArray) -> csr_matrix:
         """Return the weights [N, F'] of the ``kept`` features [F] alone, which stay as they are."""
-        from scipy.sparse import csr_matrix
-
-        places = (np.cumsum(kept) - 1).astype(np.int32)
         items = self.counts.shape[0]
-        parts = [slice(at, at + ROWS_AT_ONCE) for at in range(0, items, ROWS_AT_ONCE)]
-        # The result is filled in place: to join parts of it would take twice its memory.
-        lengths = [_kept_in_rows(self.counts[part], kept) for part in parts]
-        indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-        indices = np.empty(indptr[-1], np.int32)
-        data = np.empty(indptr[-1], np.float32)
-        for part in parts:
-            found = self.of_rows(part)
-            stays = kept[found.indices]
-            filled = slice(indptr[part.start], indptr[part.start + found.shape[0]])
-            indices[filled] = places[found.indices[stays]]
-            data[filled] = found.data[stays]
-        return csr_matrix((data, indices, indptr), shape=(items, int(kept.sum())))
-
-
-def _kept_in_rows(matrix: csr_matrix, kept: BoolArray) -> IntArray:
-    """Return how many of the ``kept`` features [F] each row has [R]."""
-    before = np.zeros(len(matrix.indices) + 1, np.int64)
-    np.cumsum(kept[matrix.indices], out=before[1:])
-    return np.diff(before[matrix.indptr])
+        starts = range(0, items, ROWS_AT_ONCE)
+        parts = (self.of_rows(slice(start, start + ROWS_AT_ONCE)) for start in starts)
+        left = (with_columns_kept(part, kept) for part in parts)
+        entries = int(self.items_with[kept].sum())
+        return joined(left, entries, np.float32, int(kept.sum()))

@@ -28,7 +28,7 @@ from serving.alignment.index import (
 )
 from serving.alignment.records import Record
 from tests.serving.alignment.made_pairs import made_records
-from tests.serving.alignment.test_counts import assert_same
+from tests.serving.alignment.test_counts import assert_same, without_unused
 
 ROOT = Path(__file__).parents[3]
 KILLED = """
@@ -83,7 +83,7 @@ def test_after_any_changes_it_is_as_made_anew(changes: list[dict[str, str | None
             records = [Record(id, title) for id, title in sorted(titles.items())]
             found = counts_of_home(home, records)
             assert not found.note
-            assert_same(found.counted.without_unused(), CountedRecords.of(records))
+            assert_same(without_unused(found.counted), CountedRecords.of(records))
         anew = Home.open(Path(folder) / "anew", create=True)
         counts_of_home(anew, records)
         with (
@@ -124,7 +124,7 @@ def test_a_kill_leaves_what_was_there(home: Home, records: list[Record]) -> None
 
 
 def test_damage_is_noticed_and_mended(home: Home, records: list[Record]) -> None:
-    expected = counts_of_home(home, records).counted.without_unused()
+    expected = without_unused(counts_of_home(home, records).counted)
     whole = stored(home)
     path = home.path / FOLDER / COUNTS
     noticed = 0
@@ -133,7 +133,7 @@ def test_damage_is_noticed_and_mended(home: Home, records: list[Record]) -> None
         damaged[place] ^= 0x14
         path.write_bytes(damaged)
         found = counts_of_home(home, records)
-        assert_same(found.counted.without_unused(), expected)
+        assert_same(without_unused(found.counted), expected)
         noticed += "damaged" in found.note
     assert noticed > 40
     path.write_bytes(whole[: len(whole) // 2])

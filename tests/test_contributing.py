@@ -98,7 +98,7 @@ def changed(text: str, diff: str) -> str:
 @pytest.fixture
 def code(tmp_path):
     for name in PACKAGES:
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "cli.py", tmp_path)
     return Code(tmp_path)
 

@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +20,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 MODULES = sorted(
     [ROOT / "cli.py", *(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.py"))]
 )
+NAMES = {path.name for path in MODULES}
 
 FENCED_CODE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
@@ -34,11 +35,10 @@ def missing_paths(text: str) -> list[str]:
 
     A file may also be named without its folder, and a test without ``tests/``.
     """
-    names = {path.name for path in MODULES}
     return [
         path
         for path in PATH.findall(text)
-        if not ((ROOT / path).exists() or (ROOT / "tests" / path).exists() or path in names)
+        if not ((ROOT / path).exists() or (ROOT / "tests" / path).exists() or path in NAMES)
     ]
 
 
@@ -94,12 +94,20 @@ def is_defined(name: str, file: Path) -> bool:
     return False
 
 
+def statements(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Return statements with those inside them; not the expressions, which are far more."""
+    for node in nodes:
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from statements(getattr(node, part, ()))
+
+
 def prose(file: Path) -> str:
     """Return the docstrings and comments of a file."""
     source = file.read_text(encoding="utf-8")
     texts = [
         node.value.value
-        for node in ast.walk(ast.parse(source))
+        for node in statements(ast.parse(source).body)
         if isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)

@@ -22,7 +22,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with experts that were evaluated."""
     folder = tmp_path_factory.mktemp("fitted")
     home = str(folder / "home")
-    assert main(["--home", home, "ingest", str(draw_catalogue(folder))]) == 0
+    assert main(["--home", home, "ingest", str(draw_catalogue(folder, 50))]) == 0
     assert main(["--home", home, "train", "--preset", "experts", "--name", "m"]) == 0
     return Path(home)
 

@@ -98,7 +98,8 @@ def changed(text: str, diff: str) -> str:
 @pytest.fixture
 def code(tmp_path):
     for name in PACKAGES:
-        shutil.copytree(ROOT / name, tmp_path / name)
+        # Files that another process is just compiling are gone before they are copied.
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.pyc.*"))
     shutil.copy(ROOT / "cli.py", tmp_path)
     return Code(tmp_path)
 

@@ -110,6 +110,9 @@ HELD_BYTES = 1 << 27
 """The most that is held in memory to be read while it is loaded."""
 COPIED_ROWS = 16_384
 """Into a graph that has some already, fewer new rows are merged at once."""
+CREATED_ROWS = 500
+"""So few new rows are created one by one, also in an empty graph: a COPY takes some milliseconds,
+whatever it loads."""
 SMALL_COPY_BYTES = 1 << 25
 """The most for a COPY for which the buffer pool of a writer is large enough."""
 COPY_POOL_BYTES = 1 << 30
@@ -133,11 +136,21 @@ KNOWN_VALUES = "LOAD FROM $rows MATCH (v:Value {text: wanted}) RETURN v.text AS 
 MERGE_VALUES = "LOAD FROM $rows MERGE (v:Value {text: text})"
 # Only nodes have an index, that of their primary key. So a statement is found through its two ends.
 _MATCH_ENDS = "LOAD FROM $rows MATCH (i:Item {id: item}) MATCH (v:Value {text: value})"
-CREATE_STATEMENTS = (
-    f"{_MATCH_ENDS} CREATE (i)-[:HAS {{"
-    + ", ".join(f"{name}: {name}" for name in RELATIONSHIP_PROPERTIES)
-    + "}]->(v)"
-)
+
+
+def _create_rows(label: str, names: Sequence[str]) -> str:
+    """Return the query that creates nodes or statements with some columns, which are new."""
+    if label != HAS:
+        return f"LOAD FROM $rows CREATE (:{label} {{{_named(names)}}})"
+    properties = [name for name in names if name not in ("item", "value")]
+    return f"{_MATCH_ENDS} CREATE (i)-[:HAS {{{_named(properties)}}}]->(v)"
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(f"{name}: {name}" for name in names)
+
+
+CREATE_STATEMENTS = _create_rows(HAS, RELATIONSHIP_PROPERTIES)
 DELETE_STATEMENTS = (
     f"{MATCH_STATEMENTS} WHERE {IN_RANGE} AND offset(id(i)) IN $places "
     f"AND list_contains($ids, h.id) {FROM_ITEMS} DELETE h"
@@ -398,6 +411,9 @@ class LadybugGraph(LadybugReader):
 
     def _load(self, label: str, rows: pa.Table) -> None:
         """Load new rows, each COPY in autocommit."""
+        if 0 < rows.num_rows <= CREATED_ROWS:
+            self._execute(_create_rows(label, rows.column_names), {"rows": rows})
+            return
         for part in parts(rows, self._most_at_once()):
             if not self._copy(label, part):
                 # Half as many take half of the memory, but all of them more time.

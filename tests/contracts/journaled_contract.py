@@ -48,7 +48,10 @@ with open_store(sys.argv[1]) as store:
 """
 REBUILDER = """
 import sys
+from kg.stores import ladybug_graph
 from kg.stores.open import open_store
+# As many rows would be: by a COPY, which is killed, too.
+ladybug_graph.CREATED_ROWS = 0
 with open_store(sys.argv[1]) as store:
     print("begins", flush=True)
     store.rebuild()

@@ -210,6 +210,7 @@ def _load_write(number: int) -> Write:
 def _load_for_ever(sender: Connection, url: str) -> None:
     """Write new rows for ever, and have them loaded from time to time."""
     ladybug_graph.COPIED_ROWS = 0
+    ladybug_graph.CREATED_ROWS = 0
     with open_store(url) as store:
         for number in itertools.count():
             _load_write(number).apply(store)

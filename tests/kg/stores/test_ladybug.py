@@ -186,6 +186,7 @@ class TestLadybugLoads(TestLadybug):
     @pytest.fixture(autouse=True)
     def little_at_once(self, monkeypatch):
         monkeypatch.setattr(ladybug_graph, "COPIED_ROWS", 0)
+        monkeypatch.setattr(ladybug_graph, "CREATED_ROWS", 0)
         monkeypatch.setattr(ladybug_graph, "COPIED_BYTES", 3_000)
         monkeypatch.setattr(ladybug_graph, "SMALL_COPY_BYTES", 1_000)
         monkeypatch.setattr(ladybug_graph, "MERGED_ROWS", 1)
@@ -217,8 +218,14 @@ def new_rows(first: int, items: int = 20) -> dict[str, pa.Table]:
 
 
 @pytest.fixture
-def loads(monkeypatch):
-    """Return the labels and the numbers of rows that are loaded by COPY."""
+def copies(monkeypatch):
+    """Let all rows that have waited be loaded by COPY, however few they are."""
+    monkeypatch.setattr(ladybug_graph, "CREATED_ROWS", 0)
+
+
+@pytest.fixture
+def loads(copies, monkeypatch):
+    """Return the labels and the numbers of rows that are loaded by COPY, as all are."""
     loads = []
     really_copy = LadybugGraph._copy
 
@@ -241,6 +248,28 @@ def test_new_rows_of_many_batches_are_loaded_together(tmp_path, loads):
         assert loads == [("Item", 100), ("Value", 14), ("HAS", 200)]
 
 
+@pytest.mark.parametrize("items", [0, 1, 3, 20])
+def test_few_rows_are_created_without_a_copy(tmp_path, loads, monkeypatch, items):
+    monkeypatch.setattr(ladybug_graph, "CREATED_ROWS", 6)
+    url = f"ladybug:{tmp_path}/g"
+    german = statement("0", value="rot", language="de", source="t")
+    with open_store("memory:") as expected:
+        with open_store(url) as store:
+            for each in (expected, store):
+                each.put(**new_rows(0, items))
+                each.put(items_table([Item("without")]), None)
+            assert store.content_hash() == expected.content_hash()
+        # Columns in which all rows were alike are not those of what comes later.
+        with open_store(url) as again:
+            for each in (expected, again):
+                each.put(items_table([Item("0", images=("x.jpg",))]), statements_table([german]))
+            assert again.content_hash() == expected.content_hash()
+            journaled: Any = again
+            assert journaled.verify() == []
+    assert {label for label, _ in loads} == ({"Item", "Value", "HAS"} if items == 20 else set())
+
+
+@pytest.mark.usefixtures("copies")
 @pytest.mark.parametrize("has_some", [False, True])
 def test_waiting_rows_are_updated_and_retracted(tmp_path, monkeypatch, has_some):
     monkeypatch.setattr(ladybug_graph, "COPIED_ROWS", 0)
@@ -293,6 +322,7 @@ def test_rows_behind_an_empty_chunk_are_read(tmp_path, sizes):
     assert found == [{"rows": sum(sizes)}]
 
 
+@pytest.mark.usefixtures("copies")
 def test_batches_without_statements_lose_none_of_those_after_them(tmp_path):
     with open_store("memory:") as expected, open_store(f"ladybug:{tmp_path}/g") as store:
         for each in (expected, store):
@@ -316,6 +346,7 @@ def test_nodes_are_never_more_than_doubled_by_one_load(tmp_path, monkeypatch, lo
         ]
 
 
+@pytest.mark.usefixtures("copies")
 def test_what_was_loaded_is_not_loaded_again_if_something_fails_afterwards(tmp_path, monkeypatch):
     store: Any = open_store(f"ladybug:{tmp_path}/g")
     store.put(**new_rows(0))

@@ -57,14 +57,15 @@ def vars_of(provenance):
 
 
 @settings(max_examples=12, deadline=None)
-@given(batches())
-def test_rows_are_whole_whatever_columns_were_left_out_while_they_were_loaded(parts):
+@given(batches(), st.sampled_from([0, 4, 100]))
+def test_rows_are_whole_whatever_columns_were_left_out_while_they_were_loaded(parts, created):
     with tempfile.TemporaryDirectory() as folder:
         url = f"ladybug:{folder}/g"
         # Each batch is loaded on its own, and nothing is read in between.
         with (
             patch.object(ladybug_graph, "COPIED_BYTES", 600),
             patch.object(ladybug_graph, "COPIED_ROWS", 0),
+            patch.object(ladybug_graph, "CREATED_ROWS", created),
             patch.object(ladybug_graph, "MERGED_ROWS", 0),
             open_store("memory:") as expected,
             open_store(url) as store,

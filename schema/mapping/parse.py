@@ -70,12 +70,17 @@ PartT = TypeVar("PartT")
 
 def shipped_mappings() -> list[str]:
     """Return the names of the mappings that come with Catalograph."""
-    return sorted(path.stem for path in SHIPPED_MAPPINGS.glob("*.toml"))
+    return list(_shipped())
+
+
+@cache
+def _shipped() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in SHIPPED_MAPPINGS.glob("*.toml")))
 
 
 def load_mapping(name: str) -> Mapping:
     """Load a shipped mapping by its name, or any other from the path of a TOML file."""
-    if name in shipped_mappings():
+    if name in _shipped():
         return _load_shipped(name)
     # Not kept, because its file may be edited while a program runs.
     return _load(Path(name), name)
@@ -83,7 +88,7 @@ def load_mapping(name: str) -> Mapping:
 
 def is_shipped(mapping: Mapping) -> bool:
     """Return whether a mapping is one that comes with Catalograph, as it comes."""
-    return mapping.name in shipped_mappings() and mapping == load_mapping(mapping.name)
+    return mapping.name in _shipped() and mapping == load_mapping(mapping.name)
 
 
 @cache

@@ -229,6 +229,8 @@ _HTML_SHARE = 0.2
 _HTML_NAME = re.compile(r"html|markup|richtext", re.IGNORECASE)
 _ENOUGH_TEXTS = 5_000
 """Distinct texts after which a column's evidence no longer changes its rules."""
+FEW_TEXTS = 64
+"""To look at so many distinct texts one after the other takes less time than at their columns."""
 MAX_OPPOSITE = max(len(word) for words in OPPOSITES.values() for word in words)
 
 
@@ -236,6 +238,8 @@ def evidence_of(column: pa.Array, titles: pa.Array | None = None) -> ColumnEvide
     """Return what a column [N] shows about itself, beside the titles [N] of its items."""
     encoded = _dictionary_encode(column)
     texts = encoded.dictionary.slice(0, _ENOUGH_TEXTS)
+    if len(texts) <= FEW_TEXTS:
+        return _evidence_of_each(encoded, list(range(len(texts))), titles)
     names = plain_names(texts, max(MAX_SIZE, MAX_OPPOSITE) + 1)
     rest = np.flatnonzero(~names).tolist()
     evidence = _evidence_of_names(texts.filter(pa.array(names)))

@@ -16,7 +16,7 @@ from kg.stores.open import open_store
 from kg.stores.shared_journal import share
 from kg.stores.tables import statements_table
 from tests.conftest import require_java
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 from tests.servers import jar_folder
 
 HERE = Path(__file__).parent

@@ -13,7 +13,7 @@ from schema.errors import (
     StoreError,
     UsageError,
 )
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 from tests.kg.stores.hostile import CYPHER
 
 

@@ -31,7 +31,8 @@ from schema.errors import (
     StoreUnavailableError,
 )
 from schema.terms import Item, Rank
-from tests.contracts.store_contract import StoreContract, scan_rows, statement
+from tests.contracts.rows import scan_rows, statement
+from tests.contracts.store_contract import StoreContract
 
 NEW_COLUMNS = ("description", "language", "references", "run", "at")
 """Columns of the journal that earlier versions did not know."""
@@ -39,7 +40,7 @@ WRITER = """
 import sys
 from kg.stores.open import open_store
 from kg.stores.tables import statements_table
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 with open_store(sys.argv[1]) as store:
     for number in range(1000):
         rows = [statement(f"{number}-{part}") for part in range(20)]
@@ -93,7 +94,10 @@ def refused_scan(path: Path) -> GraphScan:
 
 
 class JournaledContract(StoreContract):
-    """Subclasses give ``files``, a glob pattern of the files of their graph."""
+    """Subclasses give ``files``, a glob pattern of the files of their graph.
+
+    A store inherits :class:`JournaledProcessContract`; its variants may do with this.
+    """
 
     files = ""
     """A pattern of the files of the store's graph."""
@@ -335,26 +339,6 @@ class JournaledContract(StoreContract):
             store.rebuild()
         assert files_of(url) == before
 
-    @pytest.mark.parametrize("delay", [0.0, 0.05, 0.2])
-    def test_killed_rebuild_leaves_a_whole_graph(self, empty_url, delay):
-        url = empty_url()
-        before = fill(url, *(f"{number}" for number in range(40)))
-        rebuilder = subprocess.Popen(
-            [sys.executable, "-c", REBUILDER, url], stdout=subprocess.PIPE, text=True
-        )
-        assert rebuilder.stdout is not None
-        rebuilder.stdout.readline()
-        time.sleep(delay)
-        rebuilder.kill()
-        rebuilder.wait()
-        rebuilder.stdout.close()
-        graph = self.open_published(url)
-        assert (graph.applied_version(), graph.counts().statements) == (39, 40)
-        graph.close()
-        with opened(url) as store:
-            assert store.content_hash() == before
-        assert not list(Path(url.partition(":")[2]).glob("*.writing*"))
-
     def assert_rebuild_refuses(self, url, content_hash, message):
         """Check that nothing is rebuilt, and that the graph can still be read."""
         before = files_of(url)
@@ -501,6 +485,37 @@ class JournaledContract(StoreContract):
         assert store.counts().statements == 2
         assert store.verify() == []
 
+    def test_missing_graph_is_reported(self, empty_url):
+        with pytest.raises(StoreError, match="catalograph ingest"):
+            opened(empty_url(), create=False)
+
+
+class JournaledProcessContract(JournaledContract):
+    """The suite with the tests of other processes that write, and of the journal's own files.
+
+    They need to run once for each store, however its graph is read and loaded in this process.
+    """
+
+    @pytest.mark.parametrize("delay", [0.0, 0.05, 0.2])
+    def test_killed_rebuild_leaves_a_whole_graph(self, empty_url, delay):
+        url = empty_url()
+        before = fill(url, *(f"{number}" for number in range(40)))
+        rebuilder = subprocess.Popen(
+            [sys.executable, "-c", REBUILDER, url], stdout=subprocess.PIPE, text=True
+        )
+        assert rebuilder.stdout is not None
+        rebuilder.stdout.readline()
+        time.sleep(delay)
+        rebuilder.kill()
+        rebuilder.wait()
+        rebuilder.stdout.close()
+        graph = self.open_published(url)
+        assert (graph.applied_version(), graph.counts().statements) == (39, 40)
+        graph.close()
+        with opened(url) as store:
+            assert store.content_hash() == before
+        assert not list(Path(url.partition(":")[2]).glob("*.writing*"))
+
     def test_flipped_bit_in_the_journal_is_found(self, store):
         store.put(None, statements_table([statement()]))
         (path,) = store.journal.folder.glob("*.parquet")
@@ -521,10 +536,6 @@ class JournaledContract(StoreContract):
                 line["commitInfo"]["catalograph.chain"] = "0" * 64
         first.write_text("\n".join(json.dumps(line) for line in lines))
         assert "does not follow" in store.verify()[0]
-
-    def test_missing_graph_is_reported(self, empty_url):
-        with pytest.raises(StoreError, match="catalograph ingest"):
-            opened(empty_url(), create=False)
 
     @pytest.mark.parametrize("acknowledged", [1, 4])
     def test_killed_writer_loses_no_acknowledged_batch(self, empty_url, acknowledged):

@@ -15,7 +15,7 @@ from schema.errors import (
     UsageError,
 )
 from schema.terms import Item, Rank
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 from tests.kg.stores.hostile import SPARQL
 
 

@@ -12,7 +12,7 @@ from kg.snapshot import read_snapshot
 from kg.source_order import show_anew
 from kg.stores.history import undo
 from kg.stores.open import open_store
-from kg.stores.protocol import Pattern, PutReport
+from kg.stores.protocol import PutReport
 from kg.stores.references import SourceOrder, statement_references
 from kg.stores.tables import (
     ITEM_SCHEMA,
@@ -31,35 +31,14 @@ from schema.terms import (
     Item,
     Provenance,
     Rank,
-    Statement,
     statement_id,
 )
-
-
-def statement(
-    item="a", property="colour", value="red", rank=Rank.ASSERTED, language=None, **provenance
-):
-    """Return a statement for a test; other keyword arguments go to its provenance."""
-    whole = Provenance(**{"source": "s", **provenance})
-    return Statement(item, property, value, rank, whole, language)
-
-
-def sourced(items, source):
-    """Return items as a source describes them."""
-    return items_table(
-        dataclasses.replace(item, provenance=Provenance(source, "run", row)) if source else item
-        for row, item in enumerate(items, start=1)
-    )
+from tests.contracts.rows import scan_rows, sourced, statement
 
 
 def fields(item):
     """Return an item without where its fields come from."""
     return dataclasses.replace(item, provenance=None, references=())
-
-
-def scan_rows(store, **pattern):
-    """Return the rows of the statements that match the fields of a pattern."""
-    return [row for batch in store.scan(Pattern(**pattern)) for row in batch.to_pylist()]
 
 
 class StoreContract:

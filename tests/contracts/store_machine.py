@@ -10,7 +10,7 @@ from kg.stores.open import open_store
 from kg.stores.references import INHERITED_ORIGIN, SourceOrder
 from kg.stores.tables import items_table, statements_table
 from schema.terms import Item, Provenance, Rank
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 
 names = st.sampled_from(["a", "b", "ä/ß %:#?"])
 images = st.sampled_from([(), ("1.jpg",), ("2.jpg", "1.jpg")])

@@ -16,7 +16,7 @@ from schema.errors import CatalographWarning, DataError
 from schema.ontology import Ontology
 from schema.stamps import Condition, examine
 from schema.terms import Item
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 from tests.servers import emptied
 
 ITEMS = "id,title,colour,height\n1,Mug,red,12 cm\n2,Cup,blue,8 cm\n"

@@ -14,7 +14,7 @@ from kg.stores.neo4j import Neo4jStore
 from kg.stores.open import open_store
 from kg.stores.tables import statements_table
 from schema.manifests import manifest_problems
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 from tests.servers import emptied
 
 

@@ -16,7 +16,7 @@ from kg.stores.tables import items_table, statements_table
 from schema.errors import RejectsError, UsageError
 from schema.mapping import VARIANT_OF
 from schema.terms import Item, Provenance
-from tests.contracts.store_contract import sourced, statement
+from tests.contracts.rows import sourced, statement
 
 FAMILY = "sku,parent,name,fabric\nP,,Shirt,linen\nV,P,,\n"
 MAPPING = 'id = "sku"\nparent = "parent"\ntitle = "name"\n'

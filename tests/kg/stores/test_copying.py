@@ -10,7 +10,7 @@ from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
 from schema.errors import StoreDamagedError, StoreError
 from schema.terms import Item, Rank
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 from tests.contracts.store_machine import all_rows
 from tests.real_data import DATA, needs_data
 from tests.servers import emptied

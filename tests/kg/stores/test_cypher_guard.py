@@ -9,7 +9,7 @@ from kg.stores.ladybug_graph import LadybugGraph
 from kg.stores.query_text import MAX_CHARACTERS, MAX_DEPTH, MAX_OPERATORS
 from kg.stores.tables import statements_table
 from schema.errors import QueryRefusedError
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 from tests.kg.stores.tricks import CYPHER_SPLIT_IN_TWO_WAYS
 
 READS = [

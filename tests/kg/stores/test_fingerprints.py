@@ -12,7 +12,7 @@ from kg.stores import fingerprints
 from kg.stores.fingerprints import RECORD, Difference, Fingerprints, Partitions, Total, newest
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, items_table, statements_table
 from schema.terms import Item, Provenance
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 
 CHANGES = {
     "id": "other",

@@ -10,7 +10,7 @@ from kg.stores.memory import MemoryStore
 from kg.stores.tables import statements_table
 from schema.errors import UsageError
 from schema.terms import Item
-from tests.contracts.store_contract import sourced, statement
+from tests.contracts.rows import sourced, statement
 from tests.contracts.store_machine import all_rows, items, names, sources, statements
 
 

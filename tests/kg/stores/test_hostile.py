@@ -13,7 +13,7 @@ from kg.stores.sparql import OxigraphAnswers
 from kg.stores.sparql_guard import checked_sparql
 from kg.stores.tables import statements_table
 from schema.errors import CatalographError, QueryRefusedError
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 from tests.faulty import answering_server
 from tests.kg.stores import harmless, hostile
 from tests.kg.stores.tricks import CYPHER_TRICKS, SPARQL_TRICKS

@@ -11,7 +11,7 @@ from kg.stores.journal_log import CHAIN, HEAD, LOG, JournalLog
 from kg.stores.merge import Changes
 from kg.stores.tables import statements_table
 from schema.errors import StoreDamagedError, StoreError
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 
 VERSIONS = 3
 

@@ -22,8 +22,12 @@ from kg.stores.tables import items_table, statements_table
 from schema.errors import StoreError, StoreUnavailableError
 from schema.terms import Item, Rank
 from tests.contracts.cypher_contract import CypherContract
-from tests.contracts.journaled_contract import JournaledContract, fill
-from tests.contracts.store_contract import scan_rows, statement
+from tests.contracts.journaled_contract import (
+    JournaledContract,
+    JournaledProcessContract,
+    fill,
+)
+from tests.contracts.rows import scan_rows, statement
 
 WRITER_IN_PLACE = """
 import os, sys
@@ -42,7 +46,7 @@ from kg.stores import graph_files, journaled
 from kg.stores.open import open_store
 from kg.stores.tables import statements_table
 from schema.errors import StoreUnavailableError
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 journaled.check_room = graph_files.check_room = lambda *_: None
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 try:
@@ -55,7 +59,9 @@ except StoreUnavailableError as error:
 """
 
 
-class TestLadybug(CypherContract, JournaledContract):
+class LadybugContract(JournaledContract):
+    """The tests of this store that depend on how a graph is read and loaded."""
+
     scheme = "ladybug"
     files = "graph.lbug*"
     store_class = LadybugStore
@@ -90,6 +96,8 @@ class TestLadybug(CypherContract, JournaledContract):
         with pytest.warns(UserWarning, match="renamed"), open_store(url) as store:
             assert store.content_hash() == before
 
+
+class TestLadybug(LadybugContract, CypherContract, JournaledProcessContract):
     @pytest.mark.parametrize("read_only", [False, True])
     def test_what_a_killed_writer_left_in_place_is_finished(self, empty_url, read_only):
         url = empty_url()
@@ -169,7 +177,7 @@ def test_lists_that_have_something_stay_as_they_are():
     assert with_empty_lists(table).equals(table)
 
 
-class TestLargeLadybug(TestLadybug):
+class TestLargeLadybug(LadybugContract):
     """The same tests with so many items that they are read a range after the other."""
 
     @pytest.fixture(autouse=True)
@@ -180,7 +188,7 @@ class TestLargeLadybug(TestLadybug):
         monkeypatch.setattr(ladybug_graph, "COPIED_BYTES", 0)
 
 
-class TestLadybugLoads(TestLadybug):
+class TestLadybugLoads(LadybugContract):
     """The same tests with all new rows loaded by COPY, a few at a time, into any graph."""
 
     @pytest.fixture(autouse=True)
@@ -192,8 +200,9 @@ class TestLadybugLoads(TestLadybug):
         monkeypatch.setattr(ladybug_graph, "MERGED_ROWS", 1)
         monkeypatch.setattr(journaled, "COMPARED_ROWS", 0)
 
-    def test_what_a_killed_writer_left_in_place_is_finished(self):
-        pytest.skip("the writer in place merged what it wrote")
+    test_log_is_bounded_whatever_the_size_of_a_batch = (
+        TestLadybug.test_log_is_bounded_whatever_the_size_of_a_batch
+    )
 
 
 def new_rows(first: int, items: int = 20) -> dict[str, pa.Table]:

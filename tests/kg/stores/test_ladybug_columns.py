@@ -15,7 +15,7 @@ from kg.stores.open import open_store
 from kg.stores.property_graph import ITEM_PROPERTIES, RELATIONSHIP_PROPERTIES
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, items_table, statements_table
 from schema.terms import Item, Provenance, Rank
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 
 texts = st.sampled_from(["s", "o", "it's", "a\\", 'say "so"', "line\nbreak", "ü ☃"]) | st.none()
 provenances = st.builds(

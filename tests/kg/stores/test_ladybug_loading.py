@@ -17,7 +17,7 @@ from kg.stores.merge import Changes
 from kg.stores.property_graph import first_image, with_image
 from kg.stores.tables import ITEM_SCHEMA, items_table, statements_table
 from schema.terms import Item
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 
 
 def batch_of(items, statements):

@@ -9,7 +9,8 @@ from schema.errors import QueryRefusedError, QueryTimeoutError, StoreError, Usag
 from schema.terms import Item
 from tests.conftest import require_java
 from tests.contracts.cypher_contract import CypherContract
-from tests.contracts.store_contract import StoreContract, statement
+from tests.contracts.rows import statement
+from tests.contracts.store_contract import StoreContract
 from tests.faulty import stalling_proxy
 from tests.servers import Neo4jServer, emptied
 

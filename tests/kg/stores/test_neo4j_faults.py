@@ -10,7 +10,7 @@ from cli import main
 from kg.stores.open import open_store
 from kg.stores.tables import statements_table
 from schema.errors import StoreError
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 from tests.faulty import cutting_proxy, hanging_server
 from tests.kg.stores.killing import kill_repeatedly
 from tests.servers import Neo4jServer, emptied, free_port

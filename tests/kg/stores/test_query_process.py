@@ -28,7 +28,7 @@ from schema.errors import (
     UsageError,
 )
 from schema.terms import Item
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 from tests.faults.query_attacks import children
 
 LIMITS = QueryLimits(memory_bytes=400_000_000)

@@ -13,9 +13,9 @@ from kg.stores.rdf_terms import PROVENANCE_GRAPH, named_node
 from kg.stores.tables import items_table, statements_table
 from schema.errors import StoreDamagedError, StoreError
 from schema.terms import Item, Rank, statement_id
-from tests.contracts.journaled_contract import JournaledContract, files_of, fill
+from tests.contracts.journaled_contract import JournaledProcessContract, files_of, fill
+from tests.contracts.rows import statement
 from tests.contracts.sparql_contract import SparqlContract
-from tests.contracts.store_contract import statement
 
 READER_WITH_FEW_FILES = """
 import resource, sys
@@ -38,7 +38,7 @@ def read_all(url):
         list(store.triples([Rank.ASSERTED]))
 
 
-class TestRdf(SparqlContract, JournaledContract):
+class TestRdf(SparqlContract, JournaledProcessContract):
     scheme = "rdf"
     files = "graph.oxigraph*"
     store_class = RdfStore

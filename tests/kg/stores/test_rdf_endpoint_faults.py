@@ -12,7 +12,7 @@ from kg.stores.query_limits import QueryLimits
 from kg.stores.sparql_protocol import Endpoint
 from kg.stores.tables import statements_table
 from schema.errors import QueryLimitError, StoreError, UsageError
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 from tests.faulty import answering_server, cutting_proxy, dripping_server, hanging_server
 from tests.servers import emptied
 

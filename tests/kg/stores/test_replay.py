@@ -13,7 +13,7 @@ from kg.stores.memory import MemoryStore
 from kg.stores.merge import Changes
 from kg.stores.replay import Replay, misnamed
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, items_table, statements_table
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 from tests.contracts.store_machine import items, statements
 
 steps = st.lists(

@@ -17,7 +17,7 @@ from kg.stores.salvage import Choice, Rescued, Versions, salvage_store
 from kg.stores.tables import items_table, statements_table
 from schema.errors import StoreUnavailableError
 from schema.terms import Item, Rank
-from tests.contracts.store_contract import scan_rows, statement
+from tests.contracts.rows import scan_rows, statement
 
 BATCHES = [
     (

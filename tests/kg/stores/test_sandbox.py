@@ -18,7 +18,7 @@ from kg.stores.query_pool import QueryPool
 from kg.stores.query_process import GraphSource
 from kg.stores.tables import statements_table
 from schema.errors import StoreError
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 
 SCHEMES = {Engine.LADYBUG: "ladybug", Engine.OXIGRAPH: "rdf"}
 LIMITS = QueryLimits(memory_bytes=400_000_000)

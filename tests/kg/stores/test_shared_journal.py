@@ -28,7 +28,8 @@ from schema.errors import (
 )
 from schema.terms import Item, Provenance, Statement
 from tests.contracts.journaled_contract import opened
-from tests.contracts.store_contract import StoreContract, statement
+from tests.contracts.rows import statement
+from tests.contracts.store_contract import StoreContract
 from tests.faults.object_store import faulty_store
 
 

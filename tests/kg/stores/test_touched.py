@@ -7,7 +7,7 @@ from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
 from kg.stores.touched import touched_since
 from schema.terms import Item
-from tests.contracts.store_contract import sourced, statement
+from tests.contracts.rows import sourced, statement
 
 
 @pytest.fixture(params=["memory", "ladybug", "rdf"])

@@ -19,7 +19,7 @@ from kg.stores.tables import items_table, statements_table
 from kg.stores.verification import StoreFiles, verify_store
 from schema.errors import StoreUnavailableError
 from schema.terms import Item, Rank
-from tests.contracts.store_contract import statement
+from tests.contracts.rows import statement
 
 ITEMS = [
     Item("a", "a title", "c > d", ("1.jpg", "2.jpg")),

@@ -7,7 +7,9 @@ import pytest
 from kg.export.neo4j_import import IMPORT_OPTIONS
 from kg.export.write import export
 from kg.stores.open import open_store
+from kg.stores.tables import statements_table
 from tests.conftest import require_java
+from tests.contracts.rows import statement
 from tests.kg.export.odd_store import ODD, odd_store, rows
 from tests.servers import Neo4jServer
 
@@ -50,9 +52,14 @@ def test_the_script_names_every_file(folder):
 @pytest.mark.slow
 def test_neo4j_imports_what_the_store_holds(folder, tmp_path, monkeypatch):
     require_java()
-    monkeypatch.setenv("NEO4J_AUTH", f"neo4j/{Neo4jServer.password}")
-    server = Neo4jServer(tmp_path / "server")
+    # This server has no authentication, and so needs no password.
+    monkeypatch.delenv("NEO4J_PASSWORD", raising=False)
+    monkeypatch.setenv("NEO4J_AUTH", "none")
+    server = Neo4jServer(tmp_path / "server", authentication=False)
     server.load(folder, IMPORT_OPTIONS)
     with server, open_store(server.url) as store:
         assert rows(store) == rows(odd_store())
         assert store.content_hash() == odd_store().content_hash()
+        before = store.counts().statements
+        store.put(None, statements_table([statement("written without a password")]))
+        assert store.counts().statements == before + 1

@@ -7,7 +7,6 @@ from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
 from schema.errors import QueryRefusedError, QueryTimeoutError, StoreError, UsageError
 from schema.terms import Item
-from tests.conftest import require_java
 from tests.contracts.cypher_contract import CypherContract
 from tests.contracts.rows import statement
 from tests.contracts.store_contract import StoreContract
@@ -105,19 +104,6 @@ class TestNeo4j(CypherContract, StoreContract):
         items = items_table([Item("a"), Item("b")])
         report = store.put(items, statements_table([statement(), statement("c")]))
         assert (report.new_items, report.new_statements) == (3, 2)
-
-
-@pytest.mark.slow
-def test_server_without_authentication_needs_no_password(tmp_path, monkeypatch):
-    require_java()
-    monkeypatch.delenv("NEO4J_PASSWORD", raising=False)
-    monkeypatch.setenv("NEO4J_AUTH", "none")
-    with (
-        Neo4jServer(tmp_path, authentication=False) as server,
-        open_store(server.url) as store,
-    ):
-        store.put(None, statements_table([statement()]))
-        assert store.counts().statements == 1
 
 
 def test_server_with_authentication_refuses_a_connection_without_a_user(neo4j, monkeypatch):

@@ -111,8 +111,10 @@ HELD_BYTES = 1 << 27
 COPIED_ROWS = 16_384
 """Into a graph that has some already, fewer new rows are merged at once."""
 CREATED_ROWS = 500
-"""So few new rows are created one by one, also in an empty graph: a COPY takes some milliseconds,
+"""So few new rows are created by a query, also in an empty graph: a COPY takes some milliseconds,
 whatever it loads."""
+CREATED_BYTES = 1 << 20
+"""What has more bytes is loaded by a COPY, which can be split if the buffer pool is too small."""
 SMALL_COPY_BYTES = 1 << 25
 """The most for a COPY for which the buffer pool of a writer is large enough."""
 COPY_POOL_BYTES = 1 << 30
@@ -411,7 +413,7 @@ class LadybugGraph(LadybugReader):
 
     def _load(self, label: str, rows: pa.Table) -> None:
         """Load new rows, each COPY in autocommit."""
-        if 0 < rows.num_rows <= CREATED_ROWS:
+        if 0 < rows.num_rows <= CREATED_ROWS and rows.nbytes <= CREATED_BYTES:
             self._execute(_create_rows(label, rows.column_names), {"rows": rows})
             return
         for part in parts(rows, self._most_at_once()):

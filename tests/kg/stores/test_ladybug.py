@@ -278,6 +278,15 @@ def test_few_rows_are_created_without_a_copy(tmp_path, loads, monkeypatch, items
     assert {label for label, _ in loads} == ({"Item", "Value", "HAS"} if items == 20 else set())
 
 
+def test_few_long_rows_are_loaded_by_a_copy(tmp_path, loads, monkeypatch):
+    monkeypatch.setattr(ladybug_graph, "CREATED_ROWS", 6)
+    monkeypatch.setattr(ladybug_graph, "CREATED_BYTES", 10_000)
+    with open_store(f"ladybug:{tmp_path}/g") as store:
+        store.put(items_table([Item("1", description="x" * 20_000), Item("2")]), None)
+        assert pa.Table.from_batches(store.items())["id"].to_pylist() == ["1", "2"]
+    assert loads == [("Item", 2)]
+
+
 @pytest.mark.usefixtures("copies")
 @pytest.mark.parametrize("has_some", [False, True])
 def test_waiting_rows_are_updated_and_retracted(tmp_path, monkeypatch, has_some):

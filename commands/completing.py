@@ -28,6 +28,7 @@ from experts.image_kernel import MAX_IMAGES
 from kg.home import Home
 from kg.image_files import UnreadableImages
 from kg.snapshot import GraphSnapshot
+from schema.dtypes import Dtype
 from schema.errors import (
     CatalographError,
     CatalographWarning,
@@ -97,7 +98,7 @@ def run(context: Context, request: CompletionRequest) -> None:
     # Before the model is loaded and the run begins: a cluster may not answer.
     cluster = click.get_current_context().with_resource(_connected(home, request))
     language_model = click.get_current_context().with_resource(opened(home, request.llm))
-    scorer = load_scorer(home, request.model)
+    scorer = load_scorer(home, request.model, Dtype(request.dtype))
     if request.write_map is not None:
         _write_map(context, home.ontology(), scorer, request.write_map)
         return
@@ -194,7 +195,8 @@ def _scoring(context: Context, job: _Job, cluster: RayCluster | None) -> Complet
         return None
     from serving.ray_completion import RayCompletion
 
-    completion = RayCompletion(cluster, job.completion, job.request.workers)
+    dtype = Dtype(job.request.dtype)
+    completion = RayCompletion(cluster, job.completion, job.request.workers, dtype)
     for note in completion.notes():
         context.note(note)
     return completion.complete_cells

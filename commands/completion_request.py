@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.engine import Engine, check_workers
+from schema.dtypes import Dtype
 from schema.errors import UsageError
 
 TABLES = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".xlsm", ".parquet")
@@ -35,6 +36,7 @@ class CompletionRequest:
         resume: whether the last run that was cut off goes on, with its options
         engine: where the cells are scored, of :class:`commands.engine.Engine`
         workers: how many workers of a cluster score them; None for one for each node
+        dtype: what a network computes in, of :class:`schema.dtypes.Dtype`
     """
 
     model: str | None
@@ -53,6 +55,7 @@ class CompletionRequest:
     resume: bool = False
     engine: str = Engine.LOCAL
     workers: int | None = None
+    dtype: str = Dtype.BF16
 
     @property
     def table_suffix(self) -> str | None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from encoders.batch_norm import BatchNorm
+from encoders.products import stable_product
 
 ORIENTATIONS = 9
 CELL = 8
@@ -42,9 +43,12 @@ def oriented_gradients(pixels: Tensor) -> Tensor:
     dy = dy[:, :, 2:] - dy[:, :, :-2]
 
     strength = (dx.square() + dy.square()).sqrt()
-    angle = torch.remainder(torch.atan2(dy, dx), torch.pi) * (ORIENTATIONS / torch.pi)
+    # In double precision, since single steps of a vectorised function differ in their last digits
+    # where the pixels are shared out among threads.
+    angle = torch.atan2(dy.double(), dx.double())
+    angle = torch.remainder(angle, torch.pi) * (ORIENTATIONS / torch.pi)
     below = angle.floor()
-    share_above = angle - below
+    share_above = (angle - below).float()
     below = below.long() % ORIENTATIONS
 
     size = pixels.shape[-1]
@@ -93,21 +97,25 @@ def product_colours(pixels: Tensor) -> Tensor:
     is_product = (pixels.amin(1) < WHITE).float().flatten(1)  # [B, S*S]
     lightness, green_red, blue_yellow = lab(pixels).flatten(2).unbind(1)
     by_lightness = _shares(lightness / 100, 5) * is_product[:, :, None]
-    colours = _shares(green_red / 160 + 0.5, 9)[:, :, :, None]
-    colours = (colours * _shares(blue_yellow / 160 + 0.5, 9)[:, :, None]).flatten(2)
-    counts = (by_lightness.transpose(1, 2) @ colours).flatten(1)
+    by_green_red = _shares(green_red / 160 + 0.5, 9)
+    by_blue_yellow = _shares(blue_yellow / 160 + 0.5, 9)
+    by_both = (by_lightness[:, :, :, None] * by_green_red[:, :, None]).flatten(2)  # [B, S*S, 45]
+    counts = stable_product(by_both.transpose(1, 2), by_blue_yellow).flatten(1)
     return (counts / is_product.sum(1, keepdim=True).clamp(min=1)).sqrt()
 
 
 def _shares(position: Tensor, levels: int) -> Tensor:
     """Share positions [B, P] in [0, 1] among levels [B, P, levels] by their distances."""
     centres = torch.linspace(0, 1, levels, device=position.device)
-    weights = torch.exp(-(((position[:, :, None] - centres) * (levels - 1)) ** 2))
-    return weights / weights.sum(2, keepdim=True)
+    distances = (position[:, :, None] - centres) * (levels - 1)
+    weights = torch.exp(-distances.square().double())
+    return (weights / weights.sum(2, keepdim=True)).float()
 
 
 def lab(pixels: Tensor) -> Tensor:
     """Return sRGB ``pixels`` [B, 3, S, S] in [0, 1] in CIELAB under D65 [B, 3, S, S]."""
+    # In double precision for the same reason as the angles of gradients.
+    pixels = pixels.double()
     linear = torch.where(pixels > 0.04045, ((pixels + 0.055) / 1.055) ** 2.4, pixels / 12.92)
     to_xyz = pixels.new_tensor(
         [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
@@ -116,7 +124,7 @@ def lab(pixels: Tensor) -> Tensor:
     xyz = torch.einsum("ij,bjhw->bihw", to_xyz, linear) / white
     root = torch.where(xyz > 0.008856, xyz.clamp(min=1e-6) ** (1 / 3), 7.787 * xyz + 16 / 116)
     x, y, z = root.unbind(1)
-    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1).float()
 
 
 def thumbnails(pixels: Tensor) -> Tensor:
@@ -153,4 +161,9 @@ class ImageDescriptors(nn.Module):
         """Map ``pixels`` [B, 3, S, S] uint8 to one vector per image [B, W]."""
         # A feature that is rare in the catalogue would otherwise be standardised to a huge value.
         standardised = self.norm(self.describe(pixels)).clamp(-4, 4)
-        return self.project(self.dropout(standardised))
+        if self.training:
+            return self.project(self.dropout(standardised))
+        # The sums over thousands of features would be shared out among threads, and what a thread
+        # more changes in their last digits is enough for other numbers to be rounded to other bf16.
+        projected = stable_product(standardised, self.project.weight.T)
+        return projected + self.project.bias

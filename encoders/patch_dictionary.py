@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from encoders.products import stable_product
+
 PATCH = 6
 CELLS = 3
 CENTROIDS = 300
@@ -29,7 +31,10 @@ _CONTRAST = 1.5e-3
 _WHITENING = 0.1
 _LEAST_CONTENT = 1.0
 """The least sum of the absolute numbers of a scaled patch that is learned from."""
-_TOGETHER = 32
+_SAMPLED_TOGETHER = 32
+_DESCRIBED_TOGETHER = 4
+"""Images that are described at once. With 32, what they need does not fit into the caches of a
+processor, and an image takes twice as long."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ class PatchDictionary:
         # A few patches of each image: all of them would not fit into memory.
         count = -(-_SAMPLED_PATCHES // len(chosen))
         parts = []
-        for start in range(0, len(chosen), _TOGETHER):
-            patches = _patches(images[chosen[start : start + _TOGETHER]])
+        for start in range(0, len(chosen), _SAMPLED_TOGETHER):
+            patches = _patches(images[chosen[start : start + _SAMPLED_TOGETHER]])
             order = torch.randperm(patches.shape[1], generator=generator)[:count]
             parts.append(patches[:, order].flatten(0, 1))
         every = torch.cat(parts)
@@ -87,13 +92,14 @@ class PatchDictionary:
         """Return the features [B, K * 9] of ``images`` [B, 3, 32, 32] uint8."""
         if not len(images):
             return torch.zeros(0, self.features)
-        return torch.cat([self._describe(part) for part in images.split(_TOGETHER)])
+        return torch.cat([self._describe(part) for part in images.split(_DESCRIBED_TOGETHER)])
 
     def _describe(self, images: Tensor) -> Tensor:
         patches = _patches(images)
-        white = (patches - self.mean) @ self.whitening
+        white = stable_product(patches - self.mean, self.whitening)
         squares = white.square().sum(2, keepdim=True) + self.centroids.square().sum(1)
-        distances = squares.sub_(white @ self.centroids.T, alpha=2).clamp_(min=0).sqrt_()
+        products = stable_product(white, self.centroids.T)
+        distances = squares.sub_(products, alpha=2).clamp_(min=0).sqrt_()
         # The "triangle" activation: zero for centroids that are farther than the mean.
         nearness = (distances.mean(2, keepdim=True) - distances).clamp_(min=0)
         side = (SIZE - PATCH + 1) // CELLS

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.products import stable_array_product
 from experts.categories import CategoryKernel
 from experts.image_kernel import DESCRIPTOR_SIZE, MAX_IMAGES, Descriptors, ImageKernel, describe
 from experts.kernels import KernelRows, StatementKernel, TitleKernel
@@ -542,7 +543,10 @@ class Opinions:
         total = np.broadcast_to(learned.mean, (len(cells), len(learned.mean)))
         for part in expert.parts:
             if (expert, part) not in self._scores:
-                self._scores[expert, part] = self._rows[part].rows @ learned.coefficients
+                # Large numbers of both signs, which nearly cancel out.
+                self._scores[expert, part] = stable_array_product(
+                    self._rows[part].rows, learned.coefficients
+                )
             total = total + self._scores[expert, part][self._rows[part].place[cells]]
         return total
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -35,13 +36,17 @@ from experts.kernels import Arrays, KernelRows
 from experts.pretrained import NARROWER, RememberedImages, kept_images, name_of
 from schema.arrays import BoolArray, IntArray
 
+_Block: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+
 DESCRIPTOR_SIZE = 64
 """Pixels per side of the images that descriptors are computed from."""
 MAX_IMAGES = 5
 """Images of an item that are read at most, the first ones: comparing takes their number squared."""
 _BANDWIDTH_SAMPLE = 1000
 _LEAST_DISTANCE = 1e-5
-_DESCRIBED_TOGETHER = 64
+_DESCRIBED_TOGETHER = 4
+"""Images that are described at once: what more of them need does not fit into a processor's caches,
+and with 64 an image takes nearly twice as long."""
 _COMPARED_TOGETHER = 2048
 """Images that are compared with those of the landmarks at once."""
 
@@ -122,19 +127,19 @@ class ImageKernel:
 
     def __init__(
         self,
-        blocks: Sequence[NDArray[np.float32]],
+        blocks: Sequence[_Block],
         counts: IntArray,
         bandwidths: Sequence[float],
         patches: PatchDictionary | None,
         encoder: RememberedImages | None = None,
     ) -> None:
         self.encoder = encoder
-        self._blocks = blocks
-        self._squares = [np.square(block).sum(1) for block in blocks]
+        self._blocks = [block.astype(np.float64, copy=False) for block in blocks]
+        self._squares = [np.square(block).sum(1) for block in self._blocks]
         self._counts = counts
         self._bandwidths = bandwidths
         self._patches = patches
-        self._sizes = self._sizes_of(blocks, counts)
+        self._sizes = self._sizes_of(self._blocks, counts)
 
     @classmethod
     def fit(
@@ -196,7 +201,7 @@ class ImageKernel:
         return rows
 
     def _compare(
-        self, blocks: Sequence[NDArray[np.float32]], counts: IntArray, sizes: NDArray[np.float32]
+        self, blocks: Sequence[_Block], counts: IntArray, sizes: NDArray[np.float32]
     ) -> KernelRows:
         """Compare items that have images, ``blocks`` [I, F], with the landmarks: [N, M]."""
         alike = np.zeros((len(blocks[0]), len(self._blocks[0])), np.float32)
@@ -210,18 +215,14 @@ class ImageKernel:
         is_plain = counts.max(initial=1) == 1 and self._counts.max(initial=1) == 1
         return pooled if is_plain else pooled / sizes[:, None] / self._sizes
 
-    def _sizes_of(
-        self, blocks: Sequence[NDArray[np.float32]], counts: IntArray
-    ) -> NDArray[np.float32]:
+    def _sizes_of(self, blocks: Sequence[_Block], counts: IntArray) -> NDArray[np.float32]:
         """Return sqrt(k(A, A) / D) of each item's images; 1 with one or none, [N]."""
         sizes = np.ones(len(counts), np.float32)
         starts = np.cumsum(counts) - counts
         for item in np.flatnonzero(counts > 1).tolist():
             own = slice(starts[item], starts[item] + counts[item])
             kinds = [
-                np.exp(
-                    _squared_distances(block[own], block[own], np.square(block[own]).sum(1)) / -h
-                )
+                np.exp(_distances_within(block[own]) / -h)
                 for block, h in zip(blocks, self._bandwidths, strict=True)
             ]
             sizes[item] = np.sqrt(np.mean(kinds))
@@ -310,22 +311,30 @@ def _features(images: Descriptors, patches: PatchDictionary | None) -> list[NDAr
 
 def _median_distance(features: NDArray[np.float32]) -> float:
     """Return the median squared distance of rows [N, F] that differ; 1 if none do."""
-    distances = _squared_distances(features, features, np.square(features).sum(1))
-    # Of equal rows it is not quite zero in single precision.
+    distances = _distances_within(features)
+    # Of equal rows it is not quite zero, for rounding.
     least = _LEAST_DISTANCE * np.square(features).sum(1).max(initial=0)
     apart = distances[distances > least]
     return float(np.median(apart)) if len(apart) else 1.0
 
 
+def _distances_within(rows: _Block) -> NDArray[np.float32]:
+    """Return the squared Euclidean distances [N, N] of rows [N, F] from each other."""
+    rows = rows.astype(np.float64, copy=False)
+    return _squared_distances(rows, rows, np.square(rows).sum(1))
+
+
 def _squared_distances(
-    one: NDArray[np.float32], other: NDArray[np.float32], squares: NDArray[np.float32]
+    one: _Block, other: NDArray[np.float64], squares: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """Return squared Euclidean distances [N, M] of rows [N, F] and [M, F].
 
-    ``squares`` [M] are the squared lengths of the latter.
+    ``squares`` [M] are the squared lengths of the latter. What is small is the difference of large
+    numbers, which takes double precision (see :mod:`encoders.products`).
     """
+    one = one.astype(np.float64, copy=False)
     distances = (torch.from_numpy(one) @ torch.from_numpy(other).T).numpy()
     distances *= -2
     distances += squares
     distances += np.square(one).sum(1)[:, None]
-    return np.maximum(distances, 0, out=distances)
+    return np.maximum(distances, 0, out=distances).astype(np.float32)

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from encoders.pretrained_folder import Vectors, digest_of, files_of
 from encoders.pretrained_image import ImagesEncoder, PretrainedImages
 from encoders.pretrained_text import PretrainedText, TextEncoder
+from encoders.products import stable_array_product
 from fusion.checkpoint import RESTORE
 from schema.arrays import BoolArray, IntArray
 from schema.errors import ModelError
@@ -295,7 +296,7 @@ class MeaningKernel:
     def rows(self, texts: Sequence[str | None]) -> NDArray[np.float32]:
         """Compare N texts with the landmarks: [N, M]."""
         vectors, is_empty = self._encode(texts)
-        cosines = vectors @ self._landmarks.T
+        cosines = stable_array_product(vectors, self._landmarks.T)
         # Vectors have length 1, so that d² is 2 - 2 cos.
         cosines -= 1
         cosines *= 2 * NARROWER / self._bandwidth

@@ -41,6 +41,7 @@ from fusion.checkpoint import (
 from fusion.inference.scorer import CellScorer
 from kg.home import Home
 from kg.image_cache import read_pixels
+from schema.dtypes import Dtype
 from schema.errors import CatalographWarning, ModelError
 from schema.progress import ProgressCallback, no_progress
 from serving.calibration import MAX_CALIBRATION_ITEMS, Calibration
@@ -90,12 +91,12 @@ def stage_lines(stage: SecondStage) -> list[str]:
     return lines
 
 
-def open_network(folder: Path) -> CellScorer | None:
+def open_network(folder: Path, dtype: Dtype = Dtype.BF16) -> CellScorer | None:
     """Open the network beside the experts of a folder, by their name; None if there is none."""
     network = network_folder(folder)
     if network is None:
         return None
-    scorer = CellScorer.load(network, str(default_device()), read_pixels)
+    scorer = CellScorer.load(network, str(default_device()), read_pixels, dtype)
     scorer.name = folder.resolve().name
     return scorer
 
@@ -179,7 +180,9 @@ def read_stage(experts: ExpertEnsemble) -> Joined | None:
     return joined
 
 
-def with_network(experts: ExpertEnsemble) -> ExpertEnsemble | JointScorer:
+def with_network(
+    experts: ExpertEnsemble, dtype: Dtype = Dtype.BF16
+) -> ExpertEnsemble | JointScorer:
     """Return experts with the network of their folder, where that joins anywhere."""
     joined = read_stage(experts)
     if joined is None or experts.joint is None or not joined.stage.joins_anywhere:
@@ -197,7 +200,7 @@ def with_network(experts: ExpertEnsemble) -> ExpertEnsemble | JointScorer:
             stacklevel=2,
         )
         return experts
-    network = open_network(experts.path)
+    network = open_network(experts.path, dtype)
     if network is None:
         return experts
     return joined.scorer(experts, network)

@@ -23,6 +23,7 @@ from kg.image_cache import read_pixels
 from kg.image_files import ImageFiles
 from kg.snapshot import GraphSnapshot
 from kg.splits import assign_splits
+from schema.dtypes import Dtype
 from schema.errors import CatalographWarning, UsageError
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
@@ -36,17 +37,17 @@ ModelScorer: TypeAlias = CellScorer | ExpertEnsemble | JointScorer | AskedScorer
 """What a model folder holds: a network, experts, or both; with a language model or without."""
 
 
-def load_scorer(home: Home, model: str | None = None) -> ModelScorer:
+def load_scorer(home: Home, model: str | None = None, dtype: Dtype = Dtype.BF16) -> ModelScorer:
     """Load a model for inference, a network onto the GPU if there is one.
 
     ``model`` is the name of a model of this home or a model folder; by default the champion of the
-    home, or else its newest model. Raises UsageError if there is no such model, ModelError if it is
-    damaged.
+    home, or else its newest model. A network computes in ``dtype``. Raises UsageError if there is
+    no such model, ModelError if it is damaged.
     """
     folder = find_model(home.models, champion_or(home, model))
     if has_experts(folder):
-        return with_network(load_experts(folder, read_pixels))
-    return CellScorer.load(folder, str(default_device()), read_pixels)
+        return with_network(load_experts(folder, read_pixels), dtype)
+    return CellScorer.load(folder, str(default_device()), read_pixels, dtype)
 
 
 def load_classifier(scorer: ModelScorer, home: Ontology) -> Classifier | None:

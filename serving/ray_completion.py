@@ -36,6 +36,7 @@ from kg.ray_cluster import (
     quiet_data,
 )
 from kg.snapshot import GraphSnapshot
+from schema.dtypes import Dtype
 from schema.errors import CatalographError, EngineError, UsageError
 from schema.manifests import MANIFEST
 from schema.openmp import SPIN_COUNT, THREADS, user_set_threads
@@ -80,6 +81,7 @@ class _Job:
         snapshot: the catalogue as the command has read it
         image_folders: those that images may be read from
         options: how cells are completed
+        dtype: what a network computes in
     """
 
     requirement: Requirement
@@ -91,6 +93,7 @@ class _Job:
     snapshot: GraphSnapshot
     image_folders: tuple[str, ...]
     options: CompletionOptions
+    dtype: Dtype
 
 
 @dataclass(frozen=True)
@@ -123,14 +126,20 @@ class RayCompletion:
         completion: the catalogue, and the model that completes it
         workers: how many there are, each with a copy of both; by default one for each GPU, or else
             for each node
+        dtype: what a network computes in
     """
 
     def __init__(
-        self, cluster: RayCluster, completion: HomeCompletion, workers: int | None = None
+        self,
+        cluster: RayCluster,
+        completion: HomeCompletion,
+        workers: int | None = None,
+        dtype: Dtype = Dtype.BF16,
     ) -> None:
         """Raises UsageError if there are more workers than processors."""
         self._cluster = cluster
         self._completion = completion
+        self._dtype = dtype
         self._is_default = workers is None
         gpus = 0
         if (
@@ -289,6 +298,7 @@ class RayCompletion:
             catalogue.snapshot,
             catalogue.items.files.folders,
             options,
+            self._dtype,
         )
 
 
@@ -324,7 +334,7 @@ class _Worker:
                 "put it on a file system that all nodes have at the same path"
             )
         home = Home(job.home)
-        scorer = load_scorer(home, str(job.model))
+        scorer = load_scorer(home, str(job.model), job.dtype)
         classifier = load_classifier(scorer, job.words.home) if job.has_classifier else None
         self._files = ImageFiles(job.image_folders)
         self._completer = BatchCompleter(

@@ -136,7 +136,7 @@ class NetworkEncoder(ItemEncoder):
         """Return all representations of N items that the papers name."""
         scorer = self.scorer
         batch = scorer.featurizer.batch(items).to(scorer.device)
-        with torch.autocast(scorer.device.type, dtype=torch.bfloat16):
+        with scorer.autocast():
             return scorer.model.states(batch, self._triples(items))
 
     def _with_title_mean(self, items: Sequence[ItemInput], query: Tensor | None = None) -> Tensor:
@@ -181,7 +181,7 @@ class NetworkEncoder(ItemEncoder):
         scorer = self.scorer
         batch = scorer.featurizer.batch(items).to(scorer.device)
         query = None if query is None else query.to(scorer.device)
-        with torch.autocast(scorer.device.type, dtype=torch.bfloat16):
+        with scorer.autocast():
             fused = scorer.model.fuse(batch, scorer.model.encode_image(batch), query)
             node = self._with_statements(fused, items) if self.reads_statements else fused.node
         return fused, node

@@ -136,7 +136,7 @@ class NetworkVectors:
         scorer = self.scorer
         batch = scorer.featurizer.batch(items).to(scorer.device)
         query = None if query is None else query.to(scorer.device)
-        with torch.autocast(scorer.device.type, dtype=torch.bfloat16):
+        with scorer.autocast():
             fused = scorer.model.fuse(batch, scorer.model.encode_image(batch), query)
             return list(scorer.model.match_head.embed(fused.node).float().cpu().numpy())
 

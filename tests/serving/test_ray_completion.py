@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ import pytest
 from fusion.inference.featurizer import ItemInput
 from kg.image_files import GONE, ImageFiles
 from kg.ray_cluster import RayCluster, Requirement
-from schema.errors import EngineError
+from schema.dtypes import Dtype
+from schema.errors import EngineError, ModelError
 from serving import ray_completion
 from serving.cells import Cell
 from serving.completion import batches_of_cells
@@ -134,6 +137,27 @@ def test_the_digest_of_a_model_is_that_of_all_its_files(tmp_path):
     assert first != second
     (tmp_path / "manifest.json").write_text("three")
     assert model_digest(tmp_path) not in (first, second)
+
+
+def test_a_worker_computes_in_the_type_that_is_asked_for(tmp_path, monkeypatch):
+    asked = []
+
+    def load(home, model, dtype):
+        asked.append((model, dtype))
+        raise ModelError("enough")
+
+    monkeypatch.setattr(ray_completion, "load_scorer", load)
+    job: Any = SimpleNamespace(
+        requirement=SimpleNamespace(check=lambda: None),
+        home=tmp_path / "home",
+        model=tmp_path,
+        digest=model_digest(tmp_path),
+        dtype=Dtype.FP32,
+    )
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda given: given))
+    worker = ray_completion._Worker(job)
+    assert isinstance(worker._error, ModelError)
+    assert asked == [(str(tmp_path), Dtype.FP32)]
 
 
 def test_what_a_worker_refuses_is_raised(tmp_path):

@@ -1,10 +1,14 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
+import torch
 
 import fusion.inference.scorer
 from fusion.checkpoint import ModelFolder, save_pretrained
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery, CellScorer
+from schema.dtypes import Dtype
 from schema.errors import ModelError, PropertyNotFoundError
 from tests.fusion.conftest import TINY
 
@@ -42,6 +46,23 @@ def test_scores_come_in_the_order_of_the_cells_whatever_the_batches(scorer, item
     in_batches = scorer.score(scorer.encode(items), cells)
     for expected, actual in zip(in_one_batch, in_batches, strict=True):
         np.testing.assert_allclose(actual, expected, atol=0.02)
+
+
+def test_it_computes_in_the_type_that_is_asked_for(scorer, items, monkeypatch):
+    exact = CellScorer(scorer._folder, dtype=Dtype.FP32)
+    cells = [CellQuery(0, "colour"), CellQuery(2, "kind")]
+    logits = exact.score(exact.encode(items), cells)
+    assert exact.encode(items).batches[0].node.dtype == torch.float32
+    monkeypatch.setattr(scorer, "autocast", nullcontext)
+    without = scorer.score(scorer.encode(items), cells)
+    for one, other in zip(logits, without, strict=True):
+        np.testing.assert_array_equal(one, other)
+    monkeypatch.undo()
+    halved = scorer.score(scorer.encode(items), cells)
+    assert any((one != other).any() for one, other in zip(logits, halved, strict=True))
+    more = {"colour": ["teal"]}
+    assert exact.with_values(more).dtype is Dtype.FP32
+    assert scorer.with_values(more).dtype is Dtype.BF16
 
 
 def test_an_unknown_property_is_refused(scorer, items):

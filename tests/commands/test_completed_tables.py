@@ -80,7 +80,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> None:
                 Evidence(),
             )
 
-    monkeypatch.setattr(completing, "load_scorer", lambda home, model: MadeScorer(home))
+    monkeypatch.setattr(completing, "load_scorer", lambda home, *_: MadeScorer(home))
     monkeypatch.setattr("serving.home_completion.complete_cells", complete)
 
 

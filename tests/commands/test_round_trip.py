@@ -130,7 +130,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> None:
             candidates = (Candidate(PROPOSED, 0.98), Candidate("Nordwind", 0.01))
             yield Completion(items[cell.item].id, cell.property, candidates, "fill", Evidence())
 
-    monkeypatch.setattr(completing, "load_scorer", lambda home, model: MadeScorer(home))
+    monkeypatch.setattr(completing, "load_scorer", lambda home, *_: MadeScorer(home))
     monkeypatch.setattr("serving.home_completion.complete_cells", complete)
 
 

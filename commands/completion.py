@@ -92,8 +92,8 @@ from schema.dtypes import Dtype
     type=click.Choice([each.value for each in Dtype]),
     default=Dtype.BF16.value,
     show_default=True,
-    help="Numbers that a network computes in. With fp32 probabilities are the same with any "
-    "number of threads; on a CPU it takes up to 2.5 times as long. Experts always compute so.",
+    help="Numbers that a network computes in. With fp32 its probabilities are the same with any "
+    "number of threads, as those of experts always are; on a CPU it takes up to 2.5 times as long.",
 )
 @engine_options(
     "Workers that score on the cluster, each with the model and the catalogue in memory.  "

@@ -33,8 +33,8 @@ _LEAST_CONTENT = 1.0
 """The least sum of the absolute numbers of a scaled patch that is learned from."""
 _SAMPLED_TOGETHER = 32
 _DESCRIBED_TOGETHER = 4
-"""Images that are described at once. With 32, what they need does not fit into the caches of a
-processor, and an image takes twice as long."""
+"""Images that are described at once: what more of them need does not fit into a processor's caches,
+and with 32 an image takes twice as long."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""Matrix products that come out alike with any number of threads and on any processor.
+"""Matrix products that do not depend on the number of threads, nor on a processor's instructions.
 
 In single precision the last digits of a sum of thousands of products depend on the order in which a
 library adds them up, which depends on the threads and the instructions that it has. That is small
 (5e-7 of the result), but kernel regressions add and subtract large multiples of similar rows, and
-multiplied it by a thousand: probabilities differed by 0.0005 between one thread and two, and by
+multiply it by a thousand: probabilities differed by 0.0005 between one thread and two, and by
 0.004 between two kinds of instructions. So what is compared is multiplied in double precision, and
 rounded to single precision afterwards.
 """

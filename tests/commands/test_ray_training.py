@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from benchmarks import processes as together
 from cli import main
@@ -22,6 +21,7 @@ from kg.home import Home
 from tests.commands.conftest import Call, assert_fails
 from tests.commands.drawn_catalogue import draw_catalogue
 from tests.ray_cluster import TwoNodes
+from tests.threads import torch_threads
 from tests.training.conftest import made_home
 
 STEPS = 24
@@ -43,10 +43,8 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
     # One process less to start.
     monkeypatch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with torch_threads(1):
+        yield
 
 
 def words(home: Path, name: str) -> list[str]:

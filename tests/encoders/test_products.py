@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from encoders.descriptors import ImageDescriptors, oriented_gradients, product_colours
 from encoders.products import stable_array_product, stable_product
+from tests.threads import torch_threads
 
 
 def cancelling(seed: int, terms: int = 500) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,18 +55,13 @@ def test_descriptors_are_the_same_with_any_number_of_threads(threads: int) -> No
     pixels = torch.randint(0, 256, (40, 3, 64, 64), dtype=torch.uint8)
     scaled = pixels.float() / 255
     encoder = ImageDescriptors(64, 192).eval()
-    before = torch.get_num_threads()
 
     def compute(count: int) -> tuple[torch.Tensor, ...]:
-        torch.set_num_threads(count)
-        with torch.no_grad():
+        with torch_threads(count), torch.no_grad():
             return encoder(pixels), oriented_gradients(scaled), product_colours(scaled)
 
-    try:
-        for one, other in zip(compute(1), compute(threads), strict=True):
-            assert torch.equal(one, other)
-    finally:
-        torch.set_num_threads(before)
+    for one, other in zip(compute(1), compute(threads), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_without_training_descriptors_are_projected_as_in_training() -> None:

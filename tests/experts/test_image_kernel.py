@@ -16,6 +16,7 @@ from experts.kernels import KernelRows
 from fusion.inference.featurizer import ItemInput, LazyImage
 from fusion.inference.scorer import CellQuery
 from tests.experts.made import ONTOLOGY, labelled, made_items
+from tests.threads import torch_threads
 
 FOLDER = Path("model")
 """A model folder that is not there: without encoders it is not read."""
@@ -56,16 +57,12 @@ def test_distances_of_images_that_are_nearly_equal_are_exact(seed: int, shift: f
 @pytest.mark.parametrize("threads", [2, 3])
 def test_rows_are_the_same_with_any_number_of_threads(images: Any, threads: int) -> None:
     kernel = ImageKernel.fit(describe([[each] for each in images[:20]]), describe([[images[0]]]))
-    before = torch.get_num_threads()
 
     def rows(count: int) -> KernelRows:
-        torch.set_num_threads(count)
-        return kernel.rows(describe([[each] for each in images]))
+        with torch_threads(count):
+            return kernel.rows(describe([[each] for each in images]))
 
-    try:
-        np.testing.assert_array_equal(rows(threads), rows(1))
-    finally:
-        torch.set_num_threads(before)
+    np.testing.assert_array_equal(rows(threads), rows(1))
 
 
 def test_a_catalogue_without_images() -> None:
